@@ -1,0 +1,1 @@
+"""Scores and pictures of tracked objects: plain records in, nuScenes metrics, images and video out."""

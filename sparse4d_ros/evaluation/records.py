@@ -1,0 +1,194 @@
+"""What one frame gave and what was really there, independent of where either came from.
+
+A :class:`FrameResult` is made from the engine's detections or from a message; a :class:`FrameTruth`
+from a labelled frame. A :class:`Drive` pairs them by stamp. Boxes are in the vehicle frame at the
+frame's stamp, and both sides are taken to the fixed frame with the *same* pose, the truth's, so
+that a score is about perception and not about localisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparse4d_ros.boxes import BOX_COLUMNS
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.frame import LabelledFrame, Objects
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Objects that were reported for one stamp, ``n`` rows."""
+
+    stamp_ns: int
+    #: ``[n, 10]`` columns of :mod:`sparse4d_ros.boxes`, vehicle frame.
+    boxes: np.ndarray
+    #: ``[n]`` class names.
+    names: tuple[str, ...]
+    #: ``[n]`` what rows are ranked by, 0..1.
+    scores: np.ndarray
+    #: ``[n]`` class probability alone, 0..1.
+    class_scores: np.ndarray
+    #: ``[n]`` int64.
+    track_ids: np.ndarray
+    #: Milliseconds by step, where the source measured them.
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes)
+        if not len(self.names) == len(self.scores) == len(self.class_scores) == len(self.track_ids) == count:
+            raise ValueError("boxes, names, scores, class_scores and track_ids differ in length")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, keep: np.ndarray) -> FrameResult:
+        """The rows where ``keep [n]`` is true."""
+        keep = np.asarray(keep, dtype=bool)
+        return FrameResult(
+            self.stamp_ns, self.boxes[keep], tuple(n for n, k in zip(self.names, keep) if k),
+            self.scores[keep], self.class_scores[keep], self.track_ids[keep], self.timing_ms)
+
+
+@dataclass(frozen=True)
+class FrameTruth:
+    """Objects that were there at one stamp, and where the vehicle was."""
+
+    stamp_ns: int
+    #: ``[4, 4]`` pose of the vehicle in the fixed frame.
+    fixed_from_vehicle: np.ndarray
+    objects: Objects
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive to be scored: all true frames in order of time, and the results that came.
+
+    A true frame without a result counts as a frame in which nothing was seen.
+    """
+
+    name: str
+    truths: tuple[FrameTruth, ...]
+    results: tuple[FrameResult, ...]
+
+    def __post_init__(self) -> None:
+        stamps = [truth.stamp_ns for truth in self.truths]
+        if not stamps:
+            raise UserError(f"the drive {self.name!r} has no frame with ground truth: nothing can be scored")
+        if any(second <= first for first, second in pairwise(stamps)):
+            raise UserError(f"the ground truth of the drive {self.name!r} is not in order of time")
+        given = [result.stamp_ns for result in self.results]
+        if len(set(given)) != len(given):
+            raise UserError(f"the drive {self.name!r} has two results for one stamp; score one run at a time")
+        unknown = sorted(set(given) - set(stamps))
+        if unknown:
+            raise UserError(
+                f"{len(unknown)} of {len(given)} results of the drive {self.name!r} have no ground truth at their "
+                f"stamp (first: {unknown[0]} ns): tracks and ground truth are not of the same drive")
+
+    @property
+    def missing(self) -> int:
+        """Number of true frames for which no result came."""
+        return len(self.truths) - len(self.results)
+
+
+def from_detections(detections: Any, classes: Sequence[str]) -> FrameResult:
+    """The record of the engine's :class:`~sparse4d_ros.engine.detections.Detections`."""
+    return FrameResult(
+        stamp_ns=int(detections.stamp_ns),
+        boxes=np.asarray(detections.boxes, dtype=np.float64).reshape(-1, BOX_COLUMNS),
+        names=tuple(classes[int(c)] for c in detections.class_ids),
+        scores=np.asarray(detections.scores, dtype=np.float64),
+        class_scores=np.asarray(detections.class_scores, dtype=np.float64),
+        track_ids=np.asarray(detections.track_ids, dtype=np.int64),
+        timing_ms=dict(detections.timing_ms),
+    )
+
+
+def from_message(message: Any) -> FrameResult:
+    """The record of a ``sparse4d_ros/msg/TrackedObject3DArray``, from rclpy or read from a bag.
+
+    Only attributes are read, so that no ROS is needed here. The box's orientation must be a yaw
+    about z, which is what the message promises.
+    """
+    rows = []
+    for item in message.objects:
+        position, turn = item.pose.position, item.pose.orientation
+        yaw = np.arctan2(2.0 * (turn.w * turn.z + turn.x * turn.y), 1.0 - 2.0 * (turn.y ** 2 + turn.z ** 2))
+        rows.append((position.x, position.y, position.z, item.size.x, item.size.y, item.size.z, yaw,
+                     item.velocity.x, item.velocity.y, item.velocity.z))
+    timing = message.timing
+    return FrameResult(
+        stamp_ns=stamp_ns(message.header.stamp),
+        boxes=np.array(rows, dtype=np.float64).reshape(-1, BOX_COLUMNS),
+        names=tuple(item.class_name for item in message.objects),
+        scores=np.array([item.score for item in message.objects], dtype=np.float64),
+        class_scores=np.array([item.class_score for item in message.objects], dtype=np.float64),
+        track_ids=np.array([item.track_id for item in message.objects], dtype=np.int64),
+        timing_ms={step: float(getattr(timing, step)) for step in TIMING_STEPS},
+    )
+
+
+#: Fields of ``sparse4d_ros/msg/FrameTiming``, milliseconds.
+TIMING_STEPS = ("wait", "decode", "preprocess", "inference", "postprocess", "total", "sensor_to_publish")
+
+
+def stamp_ns(stamp: Any) -> int:
+    """Nanoseconds of a ``builtin_interfaces/Time``."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def truth_of(item: LabelledFrame) -> FrameTruth:
+    """The truth of a labelled frame."""
+    return FrameTruth(item.frame.stamp_ns, item.frame.fixed_from_vehicle, item.objects)
+
+
+def save_results(path: str | Path, results: Iterable[FrameResult], extra: dict[str, np.ndarray] | None = None) -> None:
+    """Write results as one ``.npz``: a row an object, with ``frame`` pointing into ``stamp_ns``.
+
+    ``timing_ms [frames, steps]`` has nan where a step was not measured. ``extra`` arrays are
+    stored beside and ignored by :func:`load_results`.
+    """
+    results = list(results)
+    steps = sorted({step for result in results for step in result.timing_ms})
+    np.savez_compressed(
+        path,
+        stamp_ns=np.array([result.stamp_ns for result in results], dtype=np.int64),
+        frame=np.repeat(np.arange(len(results)), [len(result) for result in results]),
+        boxes=np.concatenate([result.boxes for result in results] or [np.empty((0, BOX_COLUMNS))]),
+        names=np.array([name for result in results for name in result.names], dtype=np.str_),
+        scores=np.array([s for result in results for s in result.scores], dtype=np.float64),
+        class_scores=np.array([s for result in results for s in result.class_scores], dtype=np.float64),
+        track_ids=np.array([t for result in results for t in result.track_ids], dtype=np.int64),
+        timing_steps=np.array(steps, dtype=np.str_),
+        timing_ms=np.array([[result.timing_ms.get(step, np.nan) for step in steps] for result in results],
+                           dtype=np.float64).reshape(len(results), len(steps)),
+        **(extra or {}),
+    )
+
+
+def load_results(path: str | Path) -> list[FrameResult]:
+    """Read what :func:`save_results` wrote; ``UserError`` naming the file if it is something else."""
+    try:
+        with np.load(path) as archive:
+            table = dict(archive)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as recorded tracks (.npz): {error}") from None
+    lacking = [name for name in ("stamp_ns", "frame", "boxes", "names", "scores", "class_scores", "track_ids",
+                                 "timing_steps", "timing_ms") if name not in table]
+    if lacking:
+        raise UserError(f"{path} holds no recorded tracks: it lacks {', '.join(lacking)}")
+    results = []
+    for index, stamp in enumerate(table["stamp_ns"]):
+        rows = table["frame"] == index
+        results.append(FrameResult(
+            int(stamp), table["boxes"][rows], tuple(str(name) for name in table["names"][rows]),
+            table["scores"][rows], table["class_scores"][rows], table["track_ids"][rows],
+            {str(step): float(value) for step, value in zip(table["timing_steps"], table["timing_ms"][index])
+             if np.isfinite(value)}))
+    return results

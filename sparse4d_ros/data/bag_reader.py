@@ -1,0 +1,257 @@
+"""A rosbag2 as a sequence of labelled frames: how evaluation and training see recorded drives.
+
+Two passes over the file: the first reads stamps, calibration, transforms and ground truth, and
+decides which images form a set; the second decodes the images of one set after another, so that
+memory holds a few sets however long the drive is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from sparse4d_ros import geometry
+from sparse4d_ros.data import bag_files, camera_sets, images, ros_messages
+from sparse4d_ros.data.bag_writer import GROUND_TRUTH_TOPIC
+from sparse4d_ros.data.transforms import TransformTree
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
+
+#: The order of the models we ship; cameras of other names follow in alphabetical order.
+CAMERA_ORDER = ("front", "front_right", "front_left", "back", "back_left", "back_right")
+
+_IMAGE_TYPES = (ros_messages.IMAGE, ros_messages.COMPRESSED_IMAGE)
+
+log = logging.getLogger(__name__)
+
+
+class BagDrive:
+    """Iterates :class:`LabelledFrame` in order of time; ``len()`` is the number of sets.
+
+    ``cameras``: names in model order, or a mapping of name to image topic where topics are not
+    called ``/camera/<name>/image`` (with ``/compressed``, or raw without). camera_info is taken
+    from beside the image topic, as image_transport does. None takes every camera of the bag.
+
+    Sets that lack a camera (unless ``min_cameras`` allows it: then its image is None) or whose
+    time the transforms do not cover are skipped and counted in ``skipped``. ``objects`` is None
+    where the bag holds no ground truth for a set.
+    """
+
+    def __init__(self, path: str | Path, cameras: Sequence[str] | Mapping[str, str] | None = None, *,
+                 fixed_frame: str = "odom", vehicle_frame: str = "base_link", reference_camera: str | None = None,
+                 ground_truth_topic: str = GROUND_TRUTH_TOPIC, max_spread_ms: float = 100.0,
+                 min_cameras: int | None = None) -> None:
+        self.path = Path(path)
+        self.fixed_frame, self.vehicle_frame = fixed_frame, vehicle_frame
+        self.skipped = {"incomplete": 0, "no transform": 0}
+        self._tree = TransformTree()
+        self._objects: dict[int, Objects] = {}
+        self._intrinsics: dict[str, np.ndarray] = {}
+        self._camera_frames: dict[str, str] = {}
+        with bag_files.open_bag(self.path) as reader:
+            self.image_topics = self._find_cameras(reader, cameras)
+            self.camera_names = tuple(self.image_topics)
+            self.reference_camera = reference_camera or self.camera_names[0]
+            if self.reference_camera not in self.camera_names:
+                raise UserError(f"the reference camera {self.reference_camera!r} is not among the cameras "
+                                f"{', '.join(self.camera_names)}")
+            self.has_ground_truth = ground_truth_topic in reader.topics
+            stamps = self._index(reader, ground_truth_topic)
+        self._check(stamps)
+        sets = camera_sets.group(stamps, self.reference_camera, round(max_spread_ms * 1e6))
+        self._sets = self._usable(sets, len(self.camera_names) if min_cameras is None else min_cameras)
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def __iter__(self) -> Iterator[LabelledFrame]:
+        wanted = {(camera, stamp) for members in self._sets for camera, stamp in members.items()}
+        camera_of = {topic: camera for camera, topic in self.image_topics.items()}
+        held: dict[tuple[str, int], tuple[Connection, bytes]] = {}
+        remaining = iter(self._sets)
+        members = next(remaining, None)
+        with bag_files.open_bag(self.path) as reader:
+            for connection, _, raw in bag_files.messages(reader, self._connections(reader, camera_of)):
+                key = (camera_of[connection.topic], bag_files.header_stamp_ns(raw))
+                if key not in wanted:
+                    continue
+                held[key] = (connection, raw)
+                while members is not None and all(item in held for item in members.items()):
+                    pictures = {camera: self._decode(reader, *held.pop((camera, stamp)))
+                                for camera, stamp in members.items()}
+                    wanted.difference_update(members.items())
+                    yield self._labelled(members, pictures)
+                    members = next(remaining, None)
+
+    # First pass
+
+    def _find_cameras(self, reader: AnyReader, cameras: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:
+        """Image topic of each camera; compressed is preferred where a bag holds both."""
+        if isinstance(cameras, Mapping):
+            missing = [topic for topic in cameras.values() if topic not in reader.topics]
+            if missing:
+                raise UserError(f"{self.path} has no image topic {missing[0]}; its topics are: "
+                                f"{', '.join(sorted(reader.topics))}")
+            for topic in cameras.values():
+                if (kind := reader.topics[topic].msgtype) not in _IMAGE_TYPES:
+                    raise UserError(f"{self.path}: {topic} carries {kind}, not images")
+            return dict(cameras)
+        found: dict[str, str] = {}
+        for topic, info in reader.topics.items():
+            parts = topic.split("/")
+            named = topic.startswith("/camera/") and parts[3:] in (["image"], ["image", "compressed"])
+            if named and info.msgtype in _IMAGE_TYPES:
+                found[parts[2]] = max(topic, found.get(parts[2], ""), key=len)
+        if not found:
+            raise UserError(f"{self.path} has no camera: no topic is called /camera/<name>/image or "
+                            f"/camera/<name>/image/compressed; its topics are: {', '.join(sorted(reader.topics))}")
+        if cameras is None:
+            known = [name for name in CAMERA_ORDER if name in found]
+            cameras = known + sorted(found.keys() - set(known))
+        missing = [name for name in cameras if name not in found]
+        if missing:
+            raise UserError(f"{self.path} has no images of camera {missing[0]!r}; it has {', '.join(sorted(found))}")
+        return {name: found[name] for name in cameras}
+
+    def _index(self, reader: AnyReader, ground_truth_topic: str) -> dict[str, list[int]]:
+        """Read everything but pixels; returns the image stamps of each camera."""
+        stamps: dict[str, list[int]] = {camera: [] for camera in self.camera_names}
+        camera_of = {topic: camera for camera, topic in self.image_topics.items()}
+        info_of = {_camera_info_topic(topic): camera for camera, topic in self.image_topics.items()}
+        calibration: dict[str, bytes] = {}
+        wanted = {*camera_of, *info_of, "/tf", "/tf_static", ground_truth_topic}
+        for connection, _, raw in bag_files.messages(reader, self._connections(reader, wanted)):
+            topic = connection.topic
+            if topic in camera_of:
+                camera = camera_of[topic]
+                if camera not in self._camera_frames:
+                    self._camera_frames[camera] = self._parse(reader, connection, raw).header.frame_id
+                stamps[camera].append(self._stamp(topic, raw))
+            elif topic in info_of:
+                camera = info_of[topic]
+                self._stamp(topic, raw)  # too short a message must not pass as equal calibration
+                if calibration.get(camera) != raw[12:]:
+                    self._add_calibration(camera, topic, self._parse(reader, connection, raw))
+                    calibration[camera] = raw[12:]
+            elif topic == ground_truth_topic:
+                self._add_objects(topic, self._parse(reader, connection, raw))
+            else:
+                self._add_transforms(topic, self._parse(reader, connection, raw))
+        return stamps
+
+    def _add_calibration(self, camera: str, topic: str, message) -> None:
+        intrinsic = np.array(message.k, dtype=np.float64).reshape(3, 3)
+        if not np.isfinite(intrinsic).all() or intrinsic[0, 0] <= 0 or intrinsic[1, 1] <= 0:
+            raise UserError(f"{self.path}: {topic} holds no calibration of camera {camera!r} "
+                            f"(fx {intrinsic[0, 0]:g}, fy {intrinsic[1, 1]:g})")
+        if camera in self._intrinsics and not np.array_equal(self._intrinsics[camera], intrinsic):
+            raise UserError(f"{self.path}: the calibration of camera {camera!r} changes during the bag; "
+                            "split the bag where it changes")
+        if camera not in self._intrinsics and np.any(np.asarray(message.d) != 0.0):
+            log.warning("%s: camera %r has lens distortion (%s) and its images are used as they are; "
+                        "rectified images project boxes where they belong", self.path, camera, topic)
+        self._intrinsics[camera] = intrinsic
+
+    def _add_objects(self, topic: str, message) -> None:
+        if message.header.frame_id != self.vehicle_frame:
+            raise UserError(f"{self.path}: {topic} is in frame {message.header.frame_id!r}, "
+                            f"not in the vehicle frame {self.vehicle_frame!r}")
+        try:
+            self._objects[ros_messages.stamp_ns(message.header.stamp)] = ros_messages.objects_of(message)
+        except ValueError as error:
+            raise UserError(f"{self.path}: {topic}: {error}") from error
+
+    def _add_transforms(self, topic: str, message) -> None:
+        for item in message.transforms:
+            parent, child = item.header.frame_id, item.child_frame_id
+            try:
+                matrix = ros_messages.matrix_of(item)
+                if topic == "/tf_static":
+                    self._tree.add_static(parent, child, matrix)
+                else:
+                    self._tree.add(parent, child, ros_messages.stamp_ns(item.header.stamp), matrix)
+            except ValueError as error:
+                raise UserError(f"{self.path}: {topic}, {parent} -> {child}: {error}") from error
+
+    def _check(self, stamps: Mapping[str, list[int]]) -> None:
+        """What every set needs."""
+        for camera, topic in self.image_topics.items():
+            if not stamps[camera]:
+                raise UserError(f"{self.path}: {topic} of camera {camera!r} holds no image")
+            if camera not in self._intrinsics:
+                raise UserError(f"{self.path} has no calibration of camera {camera!r}: nothing was recorded "
+                                f"on {_camera_info_topic(topic)}")
+        pairs = [(self.fixed_frame, self.vehicle_frame, "/tf")]
+        pairs += [(self.vehicle_frame, frame, "/tf_static") for frame in self._camera_frames.values()]
+        for target, source, topic in pairs:
+            if not self._tree.connected(target, source):
+                raise UserError(f"{self.path}: no transform connects {target!r} and {source!r}; it is expected on "
+                                f"{topic}")
+
+    def _usable(self, sets: list[dict[str, int]], min_cameras: int) -> list[dict[str, int]]:
+        """Sets with enough cameras and with transforms at all their stamps."""
+        complete = [members for members in sets if len(members) >= min_cameras]
+        usable = [members for members in complete if all(
+            self._tree.covers(self.fixed_frame, frame, stamp)
+            for camera, stamp in members.items()
+            for frame in (self._camera_frames[camera], self.vehicle_frame)
+        )]
+        self.skipped = {"incomplete": len(sets) - len(complete), "no transform": len(complete) - len(usable)}
+        if not usable:
+            raise UserError(f"{self.path} has no usable frame: of {len(sets)} images of {self.reference_camera!r}, "
+                            f"{self.skipped['incomplete']} lack a partner from another camera and "
+                            f"{self.skipped['no transform']} lie outside the recorded transforms "
+                            f"{self.fixed_frame} -> {self.vehicle_frame}")
+        return usable
+
+    # Second pass
+
+    def _labelled(self, members: Mapping[str, int], pictures: Mapping[str, np.ndarray]) -> LabelledFrame:
+        stamp_ns = members[self.reference_camera]
+        fixed_from_vehicle = self._tree.lookup(self.fixed_frame, self.vehicle_frame, stamp_ns)
+        return LabelledFrame(
+            frame=Frame(stamp_ns=stamp_ns, fixed_from_vehicle=fixed_from_vehicle, cameras=tuple(
+                CameraFrame(
+                    name=camera, image=pictures.get(camera), intrinsic=self._intrinsics[camera],
+                    camera_from_vehicle=geometry.inverse(self._tree.lookup(
+                        self.fixed_frame, self._camera_frames[camera], members.get(camera, stamp_ns),
+                    )) @ fixed_from_vehicle,
+                    stamp_ns=members.get(camera, stamp_ns),
+                ) for camera in self.camera_names
+            )),
+            objects=self._objects.get(stamp_ns),
+        )
+
+    def _decode(self, reader: AnyReader, connection: Connection, raw: bytes) -> np.ndarray:
+        message = self._parse(reader, connection, raw)
+        try:
+            if connection.msgtype == ros_messages.COMPRESSED_IMAGE:
+                return images.decode_compressed(message.data)
+            return images.decode_raw(message.data, message.encoding, message.height, message.width, message.step)
+        except ValueError as error:
+            at_ns = ros_messages.stamp_ns(message.header.stamp)
+            raise UserError(f"{self.path}: the image on {connection.topic} at {at_ns} ns: {error}") from error
+
+    def _stamp(self, topic: str, raw: bytes) -> int:
+        try:
+            return bag_files.header_stamp_ns(raw)
+        except ValueError as error:
+            raise UserError(f"{self.path}: {topic}: {error}") from error
+
+    def _parse(self, reader: AnyReader, connection: Connection, raw: bytes):
+        return bag_files.deserialize(reader, connection, raw)
+
+    @staticmethod
+    def _connections(reader: AnyReader, topics) -> list[Connection]:
+        return [connection for connection in reader.connections if connection.topic in topics]
+
+
+def _camera_info_topic(image_topic: str) -> str:
+    """The camera_info beside an image topic: ``/camera/front/image[/compressed]`` -> ``/camera/front/camera_info``."""
+    base = image_topic.removesuffix("/compressed")
+    return f"{base.rpartition('/')[0]}/camera_info"

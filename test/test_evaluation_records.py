@@ -37,7 +37,7 @@ def test_results_survive_the_disk(tmp_path):
     save_results(tmp_path / "tracks.npz", written, {"received_ns": np.arange(3)})
     read = load_results(tmp_path / "tracks.npz")
     assert [r.stamp_ns for r in read] == [10, 20, 30]
-    for one, other in zip(written, read):
+    for one, other in zip(written, read, strict=True):
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_array_equal(one.scores, other.scores)
         np.testing.assert_array_equal(one.class_scores, other.class_scores)

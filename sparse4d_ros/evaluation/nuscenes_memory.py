@@ -93,7 +93,8 @@ def truth_boxes(drives: Sequence[Drive], names: Sequence[str], tracking: bool) -
             objects, token, kept = truth.objects, sample_token(d, f), []
             fixed = box_columns.transform(np.asarray(objects.boxes).reshape(-1, box_columns.BOX_COLUMNS),
                                           truth.fixed_from_vehicle)
-            for box, name, instance, seen in zip(fixed, objects.names, objects.instance_ids, objects.visibility):
+            for box, name, instance, seen in zip(fixed, objects.names, objects.instance_ids, objects.visibility,
+                                                 strict=True):
                 if name not in names:
                     continue
                 common = _common(token, box) | {"num_pts": math.ceil(1000 * float(seen))}
@@ -121,7 +122,7 @@ def _of_result(result: FrameResult, truth: FrameTruth, token: str, names: Sequen
                drive: int) -> list:
     fixed = box_columns.transform(result.boxes, truth.fixed_from_vehicle)
     out = []
-    for box, name, score, track in zip(fixed, result.names, result.scores, result.track_ids):
+    for box, name, score, track in zip(fixed, result.names, result.scores, result.track_ids, strict=True):
         if name not in names:
             continue
         common = _common(token, box)

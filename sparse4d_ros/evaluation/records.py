@@ -51,7 +51,7 @@ class FrameResult:
         """The rows where ``keep [n]`` is true."""
         keep = np.asarray(keep, dtype=bool)
         return FrameResult(
-            self.stamp_ns, self.boxes[keep], tuple(n for n, k in zip(self.names, keep) if k),
+            self.stamp_ns, self.boxes[keep], tuple(n for n, k in zip(self.names, keep, strict=True) if k),
             self.scores[keep], self.class_scores[keep], self.track_ids[keep], self.timing_ms)
 
 
@@ -189,6 +189,7 @@ def load_results(path: str | Path) -> list[FrameResult]:
         results.append(FrameResult(
             int(stamp), table["boxes"][rows], tuple(str(name) for name in table["names"][rows]),
             table["scores"][rows], table["class_scores"][rows], table["track_ids"][rows],
-            {str(step): float(value) for step, value in zip(table["timing_steps"], table["timing_ms"][index])
+            {str(step): float(value)
+             for step, value in zip(table["timing_steps"], table["timing_ms"][index], strict=True)
              if np.isfinite(value)}))
     return results

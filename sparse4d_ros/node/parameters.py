@@ -11,6 +11,8 @@ import dataclasses
 import difflib
 import json
 import math
+import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -256,7 +258,7 @@ def yaml_text(value: Any) -> str:
 
 def markdown_table() -> str:
     """All parameters as a table for the documentation."""
-    lines = ["| parameter | type | default | range | while running | meaning |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| parameter | type | default | range | while running | meaning |", "| --- " * 6 + "|"]
     kinds = {float: "double", int: "integer", bool: "bool", str: "string", tuple: "string[]"}
     for item in FIELDS:
         spec: Spec = item.metadata["spec"]
@@ -265,8 +267,30 @@ def markdown_table() -> str:
         limits = f"{spec.low:g} to {spec.high:g}" if spec.low is not None else ", ".join(f"`{c}`" for c in spec.choices)
         lines.append(f"| `{name}` | {kinds[item.metadata['type']]} | {default} | {limits} | "
                      f"{'settable' if spec.runtime else 'read-only'} | {spec.description} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def parameter_file() -> str:
+    """All parameters at their defaults as an annotated ROS parameter file."""
+    lines = ["# Parameters of sparse4d_node with their defaults: `--ros-args --params-file <this file>`.",
+             "# Written by `python -m sparse4d_ros.node.parameters --yaml`.", "/**:", "  ros__parameters:"]
+    group = ""
+    for item in FIELDS:
+        spec: Spec = item.metadata["spec"]
+        parent, _, name = spec.name.rpartition(".")
+        if parent != group and parent:
+            lines += ["", f"    {parent}:"]
+        elif not parent:
+            lines.append("")
+        group, indent = parent, "      " if parent else "    "
+        limits = f" From {spec.low:g} to {spec.high:g}." if spec.low is not None else ""
+        limits += f" One of {', '.join(spec.choices)}." if spec.choices else ""
+        lines += textwrap.wrap(spec.description + limits + (" May be set at run time." if spec.runtime else ""), 110,
+                               initial_indent=indent + "# ", subsequent_indent=indent + "# ")
+        lines.append(f"{indent}# {name}: {{<{spec.per}>: ...}}" if spec.per
+                     else f"{indent}{name}: {yaml_text(item.default)}")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    print(markdown_table())
+    print(parameter_file() if "--yaml" in sys.argv else markdown_table(), end="")

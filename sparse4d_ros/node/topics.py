@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+#: Name of the node unless it is remapped; `~` below stands for namespace and name.
+NODE_NAME = "sparse4d_node"
+
 OBJECTS = "~/output/objects"
 DETECTIONS = "~/output/detections"
 MARKERS = "~/output/markers"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -90,7 +91,10 @@ class Worker(Generic[Item]):
             try:
                 self._job(item)
             except Exception as error:  # whatever one frame does, the next must have its chance
-                self._on_error(error)
+                try:
+                    self._on_error(error)
+                except Exception:
+                    traceback.print_exc()
             finally:
                 del item  # do not hold six images until the next set arrives
                 self._busy_since = None

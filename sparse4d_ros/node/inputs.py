@@ -1,0 +1,98 @@
+"""Camera subscriptions feeding the synchronizer. Callbacks keep a reference and return: no decoding here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import qos_policy_name_from_kind
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from sparse4d_ros.node import messages, qos, topics
+from sparse4d_ros.node.cameras import Camera, CameraError
+from sparse4d_ros.node.parameters import Settings
+from sparse4d_ros.node.pipeline import Log
+from sparse4d_ros.node.synchronizer import FrameSet, Synchronizer
+
+#: How often waiting sets are looked at; small beside max_wait_ms, cheap beside the images.
+_POLL_S = 0.01
+
+
+class CameraInputs:
+    """Subscribes every camera; ``on_set`` gets each closed set, ``on_backward`` is told when stamps ran backwards."""
+
+    def __init__(self, node: Node, settings: Settings, cameras: dict[str, Camera],
+                 on_set: Callable[[FrameSet], None], on_backward: Callable[[], None], log: Log) -> None:
+        self._node, self._cameras, self._log = node, cameras, log
+        self._on_set, self._on_backward = on_set, on_backward
+        self.enabled = True
+        self.synchronizer = Synchronizer(
+            settings.cameras, settings.reference_camera, max_stamp_spread_ms=settings.max_stamp_spread_ms,
+            max_wait_ms=settings.max_wait_ms, min_cameras=settings.required_cameras,
+            reset_on_backward_jump_ms=settings.reset_on_backward_jump_ms)
+        self._epoch = self.synchronizer.epoch
+        #: Resolved topic of each camera's images, for diagnostics.
+        self.topics: dict[str, str] = {}
+        self._subscriptions = []
+        for name in settings.cameras:
+            self._subscribe(name, settings)
+        # Steady: a paused bag stops the node's clock, not the waiting.
+        self._timer = node.create_timer(_POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def destroy(self) -> None:
+        """Remove the subscriptions and the timer; what waits in the synchronizer is forgotten."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._node.destroy_timer(self._timer)
+        self.synchronizer.reset()
+
+    def forget(self) -> None:
+        """Time ran backwards by the node's clock: what waits belongs to the past."""
+        self.synchronizer.reset()
+        self._epoch = self.synchronizer.epoch
+
+    def _subscribe(self, name: str, settings: Settings) -> None:
+        camera = self._cameras[name]
+
+        def on_incompatible_qos(event: object) -> None:
+            camera.on_qos_mismatch(qos_policy_name_from_kind(event.last_policy_kind).removeprefix("QOS_POLICY_"))
+
+        kind = CompressedImage if settings.image_transport == "compressed" else Image
+        images = self._node.create_subscription(
+            kind, topics.image(name, settings.image_transport), lambda message: self._on_image(name, camera, message),
+            qos.profile(settings.input_qos),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible_qos))
+        infos = self._node.create_subscription(
+            CameraInfo, topics.camera_info(name), lambda message: self._on_info(name, camera, message),
+            qos.profile("camera_info"))
+        self.topics[name] = images.topic_name
+        self._subscriptions += [images, infos]
+
+    def _on_image(self, name: str, camera: Camera, message: Image | CompressedImage) -> None:
+        now_ns = time.monotonic_ns()
+        camera.on_image(now_ns)
+        if self.enabled:
+            self._take(self.synchronizer.add(name, messages.nanoseconds(message.header.stamp), message, now_ns))
+
+    def _on_info(self, name: str, camera: Camera, message: CameraInfo) -> None:
+        try:
+            notice = camera.on_camera_info(message)
+        except CameraError as error:
+            self._log.error(f"camera_info_{name}", str(error))
+            return
+        if notice:
+            self._log.warning(f"camera_info_{name}", notice)
+
+    def _poll(self) -> None:
+        if self.enabled:
+            self._take(self.synchronizer.poll(time.monotonic_ns()))
+
+    def _take(self, frame_set: FrameSet | None) -> None:
+        if self.synchronizer.epoch != self._epoch:
+            self._epoch = self.synchronizer.epoch
+            self._on_backward()
+        if frame_set is not None:
+            self._on_set(frame_set)

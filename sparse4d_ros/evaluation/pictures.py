@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from sparse4d_ros.evaluation import canvas
 from sparse4d_ros.evaluation.birds_eye import BirdsEye, Trails
 from sparse4d_ros.evaluation.camera_view import draw_camera
 from sparse4d_ros.evaluation.records import FrameResult
-from sparse4d_ros.frame import CameraFrame, Frame, Objects
+from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 from sparse4d_ros.geometry import inverse
 
 #: Width and height of a picture in pixels; even, as video codecs ask.
@@ -22,6 +22,8 @@ _MARGIN = 12
 _HEADER = 56
 _BIRDS_EYE_WIDTH = 640
 _LEGEND_HEIGHT = 60
+#: The reference camera gets a row of its own if that keeps it at least this share of the full width.
+_WORTH_A_ROW = 0.85
 
 Rectangle = tuple[int, int, int, int]
 
@@ -81,6 +83,14 @@ class FramePainter:
         canvas.text(picture, words, x + 8, bottom - height - 3, 12, canvas.TEXT)
 
 
+def paint_drive(painter: FramePainter, frames: Iterable[LabelledFrame],
+                results: Iterable[FrameResult]) -> Iterator[np.ndarray]:
+    """The pictures of a drive's frames in order, each with the result of its stamp."""
+    by_stamp = {result.stamp_ns: result for result in results}
+    for item in frames:
+        yield painter.paint(item.frame, by_stamp.get(item.frame.stamp_ns), item.objects)
+
+
 def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Rectangle], Rectangle]:
     """Places for the cameras (in their order) and for the legend within ``area`` (x, y, width, height).
 
@@ -91,19 +101,21 @@ def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Recta
     gap = 8
     shapes = [camera.image.shape[:2] for camera in cameras if camera.image is not None]
     aspect = max((w / h for h, w in shapes), default=16 / 9)
-    half = (width - gap) // 2
-    large, small = round(width / aspect), round(half / aspect)
     count = len(cameras)
-    rows = -(-(count - 1) // 2)
-    if large + rows * (small + gap) + (0 if count % 2 == 0 else _LEGEND_HEIGHT + gap) <= height:
-        places: list[Rectangle | None] = [(x, y, width, large)] + [None] * (count - 1)
-        top, rest = y + large + gap, list(range(1, count))
+    places: list[Rectangle | None] = [None] * count
+    rows = count // 2
+    # An even number of cameras leaves a free cell for the legend below the reference camera's row.
+    room = height - rows * gap - (0 if count % 2 == 0 else _LEGEND_HEIGHT)
+    wide = min(width, int(room * aspect / (1 + rows / 2)))
+    if wide >= _WORTH_A_ROW * width:
+        half = (wide - gap) // 2
+        places[0] = (x, y, wide, round(wide / aspect))
+        small, top, rest = round(half / aspect), y + round(wide / aspect) + gap, list(range(1, count))
     else:
-        places, top, rest = [None] * count, y, list(range(count))
         rows = -(-count // 2)
-        fits = (height - _LEGEND_HEIGHT) // rows - gap
-        if fits < small:
-            small, half = fits, min(half, round(fits * aspect))
+        small = min(round((width - gap) / 2 / aspect), (height - _LEGEND_HEIGHT) // rows - gap)
+        half = min((width - gap) // 2, round(small * aspect))
+        top, rest = y, list(range(count))
     left_side, right_side = _sides([cameras[i] for i in rest])
     for column, side in enumerate((left_side, right_side)):
         for row, position in enumerate(side):

@@ -96,6 +96,12 @@ class Drive:
         """Number of true frames for which no result came."""
         return len(self.truths) - len(self.results)
 
+    @property
+    def rate_hz(self) -> float:
+        """True frames per second, from their stamps; 1 for a single frame."""
+        span_ns = self.truths[-1].stamp_ns - self.truths[0].stamp_ns
+        return (len(self.truths) - 1) * 1e9 / span_ns if span_ns else 1.0
+
 
 def from_detections(detections: Any, classes: Sequence[str]) -> FrameResult:
     """The record of the engine's :class:`~sparse4d_ros.engine.detections.Detections`."""

@@ -1,0 +1,151 @@
+"""`sparse4d evaluate`: run a model over drives, or take recorded tracks, and score them.
+
+A command stands on the floor of the command line: it joins `data`, `engine` and `evaluation`, of
+which none imports another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, Scores, evaluate
+from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
+from sparse4d_ros.evaluation.records import (
+    TIMING_STEPS,
+    Drive,
+    FrameResult,
+    from_detections,
+    load_results,
+    save_results,
+    truth_of,
+)
+from sparse4d_ros.evaluation.report import latency_table, percentiles_ms, score_facts, score_table
+from sparse4d_ros.evaluation.sources import Source
+from sparse4d_ros.evaluation.video import write_video
+
+_EXAMPLES = """examples:
+  sparse4d evaluate --model models/sparse4d_small --bag drive_a --bag drive_b
+  sparse4d evaluate --model models/sparse4d_small --drives val/* --output scores.json
+  sparse4d evaluate --tracks demo_output/tracks.npz --bag models/sparse4d_small/demo_drive
+  sparse4d evaluate --model models/sparse4d_small --bag drive_a --video drive_a.mp4
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `sparse4d evaluate`."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("--model", type=Path, help="model package (folder with model.yaml) to run")
+    parser.add_argument("--tracks", type=Path, action="append", default=[], metavar="FILE",
+                        help="recorded tracks (.npz of the demo) to score instead of running a model, one per drive")
+    parser.add_argument("--bag", type=Path, action="append", default=[], metavar="BAG",
+                        help="rosbag2 with /ground_truth/objects; may be given again")
+    parser.add_argument("--drives", type=Path, nargs="+", default=[], metavar="FOLDER",
+                        help="drives as arrays, written by `sparse4d simulate` for training")
+    parser.add_argument("--backend", default="auto", help="engine backend (default: auto)")
+    parser.add_argument("--score-threshold", type=float, default=0.0, metavar="S",
+                        help="drop objects below this score before scoring (default 0: the curve is complete)")
+    parser.add_argument("--tracking-class-score", type=float, default=TRACKING_CLASS_SCORE, metavar="S",
+                        help="class score below which an object takes no part in the tracking scores (default "
+                             "%(default)s, as Sparse4D exports)")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="write all numbers to this file")
+    parser.add_argument("--save-tracks", type=Path, metavar="FILE", help="write the tracks of the (one) drive as .npz")
+    parser.add_argument("--video", type=Path, metavar="MP4", help="paint the first drive as a video")
+    parser.add_argument("--draw-score", type=float, default=DRAW_SCORE, metavar="S",
+                        help="objects below this score are not painted (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score and report; 0 when it is done."""
+    if bool(args.model) == bool(args.tracks):
+        raise UserError("give either --model, to run one, or --tracks, to score recorded ones")
+    paths = [(path, True) for path in args.bag] + [(path, False) for path in args.drives]
+    if not paths:
+        raise UserError("give at least one drive with --bag or --drives")
+    for path, _ in paths:
+        if not path.exists():
+            raise UserError(f"{path} does not exist; --bag and --drives take recorded drives")
+    if args.save_tracks and len(paths) != 1:
+        raise UserError("--save-tracks writes the tracks of one drive; give one --bag or one folder")
+    if args.model:
+        drives, sources = _run_model(args, paths)
+    else:
+        drives, sources = _read_tracks(args.tracks, paths)
+    results = [result for drive in drives for result in drive.results]
+    scores = evaluate(drives, tracking_class_score=args.tracking_class_score)
+    print(score_table(scores))
+    print()
+    print(latency_table(results, TIMING_STEPS))
+    if args.save_tracks:
+        save_results(args.save_tracks, results)
+    if args.video:
+        count = _paint_video(args.video, sources[0], drives[0], scores, args.draw_score)
+        print(f"\n{args.video}: {count} frames")
+    if args.output:
+        args.output.write_text(json.dumps(_document(drives, results, scores), indent=2) + "\n")
+    return 0
+
+
+def _run_model(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
+    from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
+
+    package = ModelPackage.load(args.model)
+    engine = Engine(package, backend=args.backend, options=EngineOptions(score_threshold=args.score_threshold))
+    try:
+        sources = [Source(path.name, path, is_bag, tuple(package.cameras)) for path, is_bag in paths]
+        return [_run_drive(engine, source) for source in sources], sources
+    finally:
+        engine.close()
+
+
+def _run_drive(engine, source: Source) -> Drive:
+    """All frames of a drive through the engine, starting with an empty bank."""
+    from sparse4d_ros.engine import FrameRejected
+
+    state, truths, results, rejected = engine.initial_state(), [], [], []
+    for item in tqdm(source.frames(), desc=f"running {source.name}", unit="frame", leave=False):
+        if item.objects is not None:
+            truths.append(truth_of(item))
+        start = time.perf_counter()
+        try:
+            detections, state = engine.step(item.frame, state)
+        except FrameRejected as error:
+            rejected.append(str(error))
+            continue
+        record = from_detections(detections, engine.package.classes)
+        record.timing_ms["total"] = (time.perf_counter() - start) * 1e3
+        if item.objects is not None:
+            results.append(record)
+    if rejected:
+        tqdm.write(f"{source.name}: {len(rejected)} frames were refused by the engine (first: {rejected[0]})")
+    return Drive(source.name, tuple(truths), tuple(results))
+
+
+def _read_tracks(files: list[Path], paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
+    if len(files) != len(paths):
+        raise UserError(f"{len(files)} files of tracks and {len(paths)} drives were given; give one for each, in order")
+    sources = [Source(path.name, path, is_bag) for path, is_bag in paths]
+    drives = []
+    for file, source in zip(files, sources, strict=True):
+        truths = tuple(truth_of(item) for item in source.frames() if item.objects is not None)
+        drives.append(Drive(source.name, truths, tuple(load_results(file))))
+    return drives, sources
+
+
+def _paint_video(path: Path, source: Source, drive: Drive, scores: Scores, draw_score: float) -> int:
+    """Paint all frames of a drive into an MP4 at the drive's own rate; returns their number."""
+    painter = FramePainter(f"sparse4d · {source.name}", score_facts(scores), draw_score)
+    pictures = tqdm(paint_drive(painter, source.frames(), drive.results), total=len(drive.truths), desc="painting",
+                    unit="frame", leave=False)
+    return write_video(path, pictures, drive.rate_hz)
+
+
+def _document(drives: list[Drive], results: list[FrameResult], scores: Scores) -> dict:
+    latency = {step: dict(zip(("p50", "p95"), found, strict=True))
+               for step in TIMING_STEPS if (found := percentiles_ms(results, step)) is not None}
+    return {"drives": [drive.name for drive in drives], "scores": scores.to_json(), "latency_ms": latency}

@@ -1,0 +1,68 @@
+"""Scores and latencies as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from sparse4d_ros.evaluation.nuscenes_metrics import Scores
+from sparse4d_ros.evaluation.records import FrameResult
+
+_COLUMNS = ("AP", "ATE", "ASE", "AOE", "AVE", "AAE", "AMOTA", "AMOTP", "MOTA", "recall", "IDS", "frag")
+_MEANS = ("mean_ap", "mate", "mase", "maoe", "mave", "maae", "amota", "amotp", "mota", "recall", "ids", "frag")
+_COUNTS = ("IDS", "frag")
+
+
+def score_table(scores: Scores) -> str:
+    """Per-class table, means, and what the numbers rest on."""
+    lines = [f"{'class':<21}{'boxes':>7}" + "".join(f"{name:>8}" for name in _COLUMNS)]
+    for name, of_class in sorted(scores.classes.items(), key=lambda item: -item[1].true_boxes):
+        cells = "".join(_cell(column, getattr(of_class, column.lower())) for column in _COLUMNS)
+        lines.append(f"{name:<21}{of_class.true_boxes:>7}{cells}")
+    boxes = sum(of_class.true_boxes for of_class in scores.classes.values())
+    cells = "".join(_cell(column, getattr(scores, mean)) for column, mean in zip(_COLUMNS, _MEANS, strict=True))
+    lines.append(f"{'all':<21}{boxes:>7}{cells}")
+    lines += [
+        "",
+        f"mAP {_plain(scores.mean_ap)}   NDS {_plain(scores.nds)}   AMOTA {_plain(scores.amota)}   "
+        f"AMOTP {_plain(scores.amotp)} m   identity switches {_plain(scores.ids, 0)}",
+        f"{scores.frames} frames with ground truth, {scores.missing_frames} of them without a result "
+        "(counted as frames in which nothing was seen).",
+        "By the nuScenes devkit over the classes above, which are those visible within its ranges (30 to 50 m). "
+        "Attributes follow from speed. IDS and frag are summed.",
+    ]
+    return "\n".join(lines)
+
+
+def percentiles_ms(results: Iterable[FrameResult], step: str) -> tuple[float, float] | None:
+    """Median and 95th percentile of a step's milliseconds; None if no frame measured it."""
+    values = np.array([result.timing_ms.get(step, np.nan) for result in results])
+    values = values[np.isfinite(values)]
+    return (float(np.percentile(values, 50)), float(np.percentile(values, 95))) if len(values) else None
+
+
+def latency_table(results: Iterable[FrameResult], steps: Iterable[str]) -> str:
+    """One line a step: median and 95th percentile."""
+    results = list(results)
+    lines = [f"{'milliseconds':<21}{'p50':>8}{'p95':>8}"]
+    for step in steps:
+        found = percentiles_ms(results, step)
+        if found is not None:
+            lines.append(f"{step:<21}{found[0]:>8.1f}{found[1]:>8.1f}")
+    return "\n".join(lines)
+
+
+def score_facts(scores: Scores) -> list[tuple[str, str]]:
+    """The three numbers for a picture's header."""
+    return [("mAP", _plain(scores.mean_ap, 2)), ("NDS", _plain(scores.nds, 2)), ("AMOTA", _plain(scores.amota, 2))]
+
+
+def _cell(column: str, value: float) -> str:
+    if not np.isfinite(value):
+        return f"{'-':>8}"
+    return f"{value:>8.0f}" if column in _COUNTS else f"{value:>8.3f}"
+
+
+def _plain(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else "-"

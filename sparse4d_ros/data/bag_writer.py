@@ -206,7 +206,7 @@ def write_bag(path: str | Path, frames: Iterable[LabelledFrame], vehicle_from_ca
 
 
 def _qos(latched: bool) -> Qos:
-    """What a driver offers (reliable, so that best-effort and reliable readers both match), or latched for /tf_static."""
+    """Reliable as drivers offer it, so that best-effort and reliable readers both match; latched for /tf_static."""
     return Qos(
         history=QosHistory.KEEP_LAST, depth=10, reliability=QosReliability.RELIABLE,
         durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,

@@ -38,7 +38,8 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
         rows += [
             (index, classes.index(name), instance, seen, *box)
             for name, instance, seen, box in zip(
-                item.objects.names, item.objects.instance_ids, item.objects.visibility, item.objects.boxes)
+                item.objects.names, item.objects.instance_ids, item.objects.visibility, item.objects.boxes,
+                strict=True)
         ]
     if not per_frame:
         raise UserError(f"the drive for {folder} has no frames")

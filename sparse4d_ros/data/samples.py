@@ -66,12 +66,18 @@ def read_sequence(folder: str | Path) -> Sequence:
         raise UserError(f"{path} is not JSON with a list \"frames\": {error}") from error
     if not isinstance(frames, list) or not frames:
         raise UserError(f"{path} holds no frames")
-    names = set(frames[0].get("cameras", ()))
+    for index, frame in enumerate(frames):
+        _require(frame, ("stamp_ns", "world_from_vehicle", "cameras", "boxes"), f"frames[{index}]")
+        for name, camera in frame["cameras"].items():
+            _require(camera, ("image", "stamp_ns", "K", "vehicle_from_camera"), f"frames[{index}].cameras.{name}")
+        for number, box in enumerate(frame["boxes"]):
+            _require(box, ("class", "size_lwh", "world_from_box"), f"frames[{index}].boxes[{number}]")
+    names = set(frames[0]["cameras"])
     if REFERENCE_CAMERA not in names:
         raise UserError(f"{path}: frames[0].cameras has no camera {REFERENCE_CAMERA!r}")
     cameras = tuple(name for name in CAMERA_ORDER if name in names) + tuple(sorted(names - set(CAMERA_ORDER)))
     for index, frame in enumerate(frames):
-        if set(frame.get("cameras", ())) != names:
+        if set(frame["cameras"]) != names:
             raise UserError(f"{path}: frames[{index}] has not the cameras of frames[0]")
     return Sequence(folder, sorted(frames, key=lambda frame: frame["stamp_ns"]), cameras)
 
@@ -166,10 +172,15 @@ def _objects(items: list[dict], velocities: list[np.ndarray], vehicle_from_world
                    instance_ids=np.array(instances, dtype=np.int64))
 
 
+def _require(holder: dict, fields: tuple[str, ...], where: str) -> None:
+    for field in fields:
+        if not isinstance(holder, dict) or field not in holder:
+            raise UserError(f"sequence.json: {where} has no {field}")
+
+
 def _pose(holder: dict, field: str, where: str) -> np.ndarray:
     """A field as a rigid transform with an exactly orthonormal rotation (files carry rounded digits)."""
-    if field not in holder:
-        raise UserError(f"sequence.json: {where} has no {field}")
+    _require(holder, (field,), where)
     try:
         matrix = geometry.check_rigid(np.array(holder[field], dtype=np.float64), f"{where}.{field}")
     except (ValueError, TypeError) as error:

@@ -1,0 +1,250 @@
+"""Play a rosbag2 (MCAP or sqlite3) over real topics, with /clock: `ros2 run sparse4d_ros sparse4d_replay`.
+
+For machines without `ros2 bag`, and for measuring: messages go out as the serialised bytes that
+the bag holds, on a schedule kept by the steady clock, and the report at the end says how late they
+were. /clock carries the bag's log time, at every message and 100 times a second between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import signal
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection, QosDurability
+from rosgraph_msgs.msg import Clock
+from tqdm import tqdm
+
+from sparse4d_ros.data import bag_files
+from sparse4d_ros.data.ros_messages import COMPRESSED_IMAGE, IMAGE
+from sparse4d_ros.errors import UserError
+
+CLOCK_PERIOD_S = 0.01
+#: Queue of each publisher: a set of images and their neighbours, not a backlog.
+DEPTH = 10
+#: How long the end of the bag waits for reliable readers to confirm what was sent.
+ACKNOWLEDGE_S = 2.0
+
+
+class Player:
+    """Publishes the messages of an open bag. ``stop`` ends it between two messages."""
+
+    def __init__(self, node: Node, reader: AnyReader, stop: threading.Event, *, rate: float = 1.0,
+                 topics: Sequence[str] = (), clock: bool = True) -> None:
+        self.node, self.reader, self.stop, self.rate = node, reader, stop, rate
+        self.counts: Counter[str] = Counter()
+        self.lateness_s: deque[float] = deque(maxlen=100_000)  # bounded, since --loop may run for days
+        self.connections = _selected(reader, topics, own_clock=clock)
+        self._publishers: dict[int, Publisher] = {}
+        for connection in self.connections:
+            kind = _message_class(connection.msgtype)
+            if kind is None:
+                node.get_logger().warning(f"{connection.topic} is not played: the message type {connection.msgtype} "
+                                          "is not installed here")
+                continue
+            self._publishers[connection.id] = node.create_publisher(kind, connection.topic, _qos(connection))
+        self.connections = [item for item in self.connections if item.id in self._publishers]
+        if not self.connections:
+            raise UserError(f"{reader.paths[0]}: none of its message types is installed here")
+        self._clock = node.create_publisher(Clock, "/clock", DEPTH) if clock else None
+        self._clock_ns = 0
+
+    def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
+        """Until each image topic has ``count`` subscribers (each topic, if the bag has no images)."""
+        images = [item for item in self.connections if item.msgtype in (IMAGE, COMPRESSED_IMAGE)]
+        waiting = {item.topic: self._publishers[item.id] for item in images or self.connections}
+        deadline = time.monotonic() + timeout_s
+        while waiting and not self.stop.wait(0.02):
+            waiting = {topic: publisher for topic, publisher in waiting.items()
+                       if publisher.get_subscription_count() < count}
+            if waiting and time.monotonic() > deadline:
+                raise UserError(f"after {timeout_s:g} s fewer than {count} subscriber(s) listen to "
+                                f"{', '.join(sorted(waiting))}")
+
+    def play_once(self, progress: tqdm) -> None:
+        """From the first message to the last; returns early if ``stop`` is set."""
+        begin_ns: int | None = None
+        begin_s = 0.0
+        for connection, log_ns, raw in bag_files.messages(self.reader, self.connections):
+            if begin_ns is None:
+                begin_ns, begin_s, self._clock_ns = log_ns, time.monotonic(), 0
+            due_s = begin_s + (log_ns - begin_ns) * 1e-9 / self.rate
+            if not self._wait_until(due_s, log_ns):
+                return
+            self._publish_clock(log_ns)
+            self._publishers[connection.id].publish(raw)
+            self.lateness_s.append(time.monotonic() - due_s)
+            self.counts[connection.topic] += 1
+            progress.update((log_ns - begin_ns) * 1e-9 - progress.n)
+
+    def finish(self) -> None:
+        """Wait until reliable readers have what was sent: leaving at once would lose the last messages."""
+        deadline = time.monotonic() + ACKNOWLEDGE_S
+        for publisher in self._publishers.values():
+            left_s = max(0.0, deadline - time.monotonic())
+            publisher.wait_for_all_acked(Duration(nanoseconds=round(left_s * 1e9)))
+
+    def report(self) -> str:
+        """Messages per topic and how late they went out."""
+        lines = [f"{count:8d}  {topic}" for topic, count in sorted(self.counts.items())]
+        total = sum(self.counts.values())
+        if not total:
+            return "nothing was played"
+        p50, p95, worst = np.percentile(self.lateness_s, [50, 95, 100]) * 1e3
+        lines.append(f"{total:8d}  messages; lateness p50 {p50:.1f} ms, p95 {p95:.1f} ms, max {worst:.1f} ms")
+        return "\n".join(lines)
+
+    def _wait_until(self, due_s: float, log_ns: int) -> bool:
+        """Sleep to the due time with /clock running on; False if stopped."""
+        while not self.stop.is_set():
+            left_s = due_s - time.monotonic()
+            if left_s <= 0:
+                return True
+            # Bag time goes on evenly towards the next message, which is where it will be at due_s.
+            if left_s > CLOCK_PERIOD_S:
+                self._publish_clock(log_ns - round(left_s * self.rate * 1e9))
+            self.stop.wait(min(left_s, CLOCK_PERIOD_S))
+        return False
+
+    def _publish_clock(self, bag_ns: int) -> None:
+        if self._clock is None or bag_ns <= self._clock_ns:
+            return
+        self._clock_ns = bag_ns
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(bag_ns, 1_000_000_000)
+        self._clock.publish(message)
+
+
+def _selected(reader: AnyReader, topics: Sequence[str], own_clock: bool) -> list[Connection]:
+    """The connections to play: those asked for, or all; the bag's /clock only if we make none."""
+    known = sorted({connection.topic for connection in reader.connections})
+    missing = [topic for topic in topics if topic not in known]
+    if missing:
+        raise UserError(f"{reader.paths[0]} has no topic {missing[0]}; its topics are: {', '.join(known)}")
+    selected = [connection for connection in reader.connections
+                if (connection.topic in topics or not topics)
+                and not (own_clock and connection.topic == "/clock")
+                and connection.msgcount > 0]
+    if not selected:
+        raise UserError(f"{reader.paths[0]} holds no message to play")
+    return selected
+
+
+def _message_class(name: str):
+    """The installed class of ``package/msg/Name``, or None."""
+    package, _, message = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), message, None)
+    except ImportError:
+        return None
+
+
+def _qos(connection: Connection) -> QoSProfile:
+    """Reliable, which best-effort readers match as well; latched where the recording was.
+
+    A latched topic keeps all its messages: several broadcasters share /tf_static, and a late
+    reader needs what each of them said.
+    """
+    recorded = connection.ext.offered_qos_profiles
+    latched = connection.topic == "/tf_static" or any(
+        qos.durability == QosDurability.TRANSIENT_LOCAL for qos in recorded)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE,
+        depth=min(max(connection.msgcount, 1), 1000) if latched else DEPTH,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+@contextlib.contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set ``stop``, also in a shell's background job, which ignores SIGINT."""
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sparse4d_replay", description="Play a rosbag2 (MCAP or sqlite3) over ROS topics, with /clock.",
+        epilog="Remap topics with --ros-args -r /from:=/to. Nodes that listen should run with use_sim_time.")
+    parser.add_argument("--bag", type=Path, required=True, help="a rosbag2 folder, or one .mcap or .db3 file")
+    parser.add_argument("--rate", type=_positive, default=1.0, help="speed: 2 plays twice as fast (default 1)")
+    parser.add_argument("--loop", action="store_true", help="start again at the end; /clock jumps back with it")
+    parser.add_argument("--start-delay", type=float, default=0.0, metavar="S", help="wait before the first message")
+    parser.add_argument("--topics", nargs="+", default=(), metavar="TOPIC", help="play only these")
+    parser.add_argument("--no-clock", action="store_true", help="do not publish /clock")
+    parser.add_argument("--wait-for-subscribers", type=int, default=0, metavar="N",
+                        help="wait until every image topic has N subscribers")
+    parser.add_argument("--wait-timeout", type=float, default=60.0, metavar="S",
+                        help="give that up after S seconds, with an error (default 60)")
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def play(args: argparse.Namespace, stop: threading.Event) -> None:
+    """Open the bag, play it, print the report."""
+    node = Node("sparse4d_replay", start_parameter_services=False)
+    try:
+        with bag_files.open_bag(args.bag) as reader:
+            player = Player(node, reader, stop, rate=args.rate, topics=args.topics, clock=not args.no_clock)
+            if args.wait_for_subscribers:
+                player.wait_for_subscribers(args.wait_for_subscribers, args.wait_timeout)
+            stop.wait(args.start_delay)
+            while not stop.is_set():
+                # disable=None: no bar where nobody watches a terminal.
+                with tqdm(total=round(reader.duration * 1e-9, 1), unit="s", disable=None, desc="replay",
+                          bar_format="{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of bag") as progress:
+                    player.play_once(progress)
+                if not args.loop:
+                    break
+            if not stop.is_set():
+                player.finish()
+            print(player.report(), flush=True)
+    finally:
+        node.destroy_node()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 at the end of the bag or when interrupted, 2 with one sentence on bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = build_parser().parse_args(remove_ros_args(["replay", *arguments])[1:])
+    stop = threading.Event()
+    with _stopping(stop):
+        rclpy.init(args=["replay", *arguments], signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            play(args, stop)
+        except UserError as error:
+            print(f"sparse4d_replay: {error}", file=sys.stderr)
+            return 2
+        finally:
+            rclpy.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Replay as its own process over real rclpy: what goes in comes out, in order, with /clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import bag_cases
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+rclpy = pytest.importorskip("rclpy", reason="replay needs rclpy: source a ROS environment")
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import CompressedImage  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
+
+from sparse4d_ros.data import bag_files  # noqa: E402
+from sparse4d_ros.data.bag_reader import CAMERA_ORDER  # noqa: E402
+from sparse4d_ros.data.bag_writer import write_bag  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+FRAMES = 6
+DOMAIN = 1 + os.getpid() % 100
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    write_bag(path, bag_cases.frames(FRAMES), bag_cases.rig())
+    return path
+
+
+def start(*arguments):
+    """The replay process. Python starts it with default signal handling, unlike a shell's background job."""
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return subprocess.Popen([sys.executable, "-m", "sparse4d_ros.node.replay", *map(str, arguments)],
+                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(*arguments):
+    """Run to the end: ``(exit status, stdout, stderr)``."""
+    process = start(*arguments)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, out, err
+
+
+class Listener:
+    """Subscribes in this process and keeps what arrives, by topic."""
+
+    def __init__(self, topics):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.received = {topic: [] for topic in topics}
+        for topic, (kind, qos) in topics.items():
+            self.node.create_subscription(kind, topic, self.received[topic].append, qos)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.shutdown()
+
+    def spin_until(self, done):
+        deadline = time.monotonic() + DEADLINE_S
+        while not done():
+            assert time.monotonic() < deadline, {topic: len(got) for topic, got in self.received.items()}
+            self.executor.spin_once(timeout_sec=0.05)
+
+
+RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+IMAGES = {f"/camera/{name}/image/compressed": (CompressedImage, RELIABLE) for name in CAMERA_ORDER}
+OTHERS = {"/tf": (TFMessage, RELIABLE), "/tf_static": (TFMessage, LATCHED), "/clock": (Clock, RELIABLE)}
+
+
+def nanoseconds(stamp):
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def test_everything_arrives_once_and_in_order(bag):
+    with bag_files.open_bag(bag) as reader:
+        expected = Counter({topic: info.msgcount for topic, info in reader.topics.items()})
+        first = {}
+        for connection, _, raw in bag_files.messages(reader, reader.connections):
+            first.setdefault(connection.topic, bag_files.deserialize(reader, connection, raw))
+        span = reader.start_time, reader.end_time
+    with Listener({**IMAGES, **OTHERS}) as listener:
+        process = start("--bag", bag, "--rate", 2, "--wait-for-subscribers", 1)
+        listener.spin_until(lambda: process.poll() is not None)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        for _ in range(20):  # what has arrived and was not yet taken
+            listener.executor.spin_once(timeout_sec=0.01)
+    for topic in (*IMAGES, "/tf", "/tf_static"):
+        assert len(listener.received[topic]) == expected[topic], topic
+        assert f"{expected[topic]:8d}  {topic}\n" in out
+    for topic in IMAGES:
+        stamps = [nanoseconds(message.header.stamp) for message in listener.received[topic]]
+        assert stamps == sorted(set(stamps))
+        assert bytes(listener.received[topic][0].data) == bytes(first[topic].data)
+    clock = [nanoseconds(message.clock) for message in listener.received["/clock"]]
+    assert clock == sorted(set(clock))
+    assert span[0] <= clock[0]
+    assert clock[-1] < span[1]
+    # Bag time between two /clock messages: 10 ms of wall time at rate 2, and much slack for a busy machine.
+    assert len(clock) > expected["/tf"]
+    assert err == ""  # no progress bar without a terminal
+
+
+def test_best_effort_readers_match(bag):
+    topic = "/camera/front/image/compressed"
+    with Listener({topic: (CompressedImage, qos_profile_sensor_data)}) as listener:
+        process = start("--bag", bag, "--topics", topic, "--rate", 4, "--wait-for-subscribers", 1)
+        listener.spin_until(lambda: len(listener.received[topic]) == FRAMES)
+        assert process.wait(DEADLINE_S) == 0
+
+
+def test_loop_starts_again_until_interrupted(bag):
+    topic = "/camera/front/image/compressed"
+    with Listener({topic: (CompressedImage, RELIABLE), "/clock": (Clock, RELIABLE)}) as listener:
+        process = start("--bag", bag, "--topics", topic, "--loop", "--rate", 8, "--wait-for-subscribers", 1)
+        try:
+            listener.spin_until(lambda: len(listener.received[topic]) > 2 * FRAMES)
+        finally:
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert err == ""
+    assert "lateness p50" in out
+    stamps = [nanoseconds(message.header.stamp) for message in listener.received[topic]]
+    assert stamps[:2 * FRAMES] == 2 * sorted(set(stamps))
+    clock = [nanoseconds(message.clock) for message in listener.received["/clock"]]
+    back = [later - earlier for earlier, later in zip(clock, clock[1:], strict=False) if later < earlier]
+    assert len(back) == len(stamps[:-1]) // FRAMES
+    assert all(step < -(FRAMES - 2) * bag_cases.INTERVAL_NS for step in back)
+
+
+def test_selected_topics_without_clock_and_remapped(bag):
+    topic = "/camera/back/image/compressed"
+    with Listener({"/renamed": (CompressedImage, RELIABLE), "/clock": (Clock, RELIABLE), **OTHERS}) as listener:
+        process = start("--bag", bag, "--topics", topic, "--rate", 8, "--no-clock", "--wait-for-subscribers", 1,
+                        "--ros-args", "-r", f"{topic}:=/renamed")
+        listener.spin_until(lambda: process.poll() is not None and len(listener.received["/renamed"]) == FRAMES)
+        out, _ = process.communicate()
+    assert process.returncode == 0
+    assert not any(listener.received[other] for other in OTHERS)
+    assert f"{FRAMES:8d}  messages" in out
+
+
+def test_a_type_that_is_not_installed_is_skipped_with_one_warning(tmp_path):
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg("int32 value", "unheard_msgs/msg/Odd"))
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        odd = writer.add_connection("/odd", "unheard_msgs/msg/Odd", typestore=store)
+        text = writer.add_connection("/text", "std_msgs/msg/String", typestore=store)
+        for index in range(5):
+            message = store.types["unheard_msgs/msg/Odd"](value=index)
+            writer.write(odd, index, store.serialize_cdr(message, "unheard_msgs/msg/Odd"))
+            message = store.types["std_msgs/msg/String"](data="word")
+            writer.write(text, index, store.serialize_cdr(message, "std_msgs/msg/String"))
+    status, out, err = run("--bag", tmp_path / "bag")
+    assert status == 0
+    assert err.count("unheard_msgs/msg/Odd") == 1
+    assert "       5  /text\n" in out
+    assert "/odd" not in out
+
+
+def test_bad_input_is_one_sentence_and_status_2(bag, tmp_path):
+    (tmp_path / "broken.mcap").write_bytes(b"\x89MCAP0\r\n")
+    for arguments, word in [
+        (["--bag", tmp_path / "nowhere"], "no bag at"),
+        (["--bag", tmp_path / "broken.mcap"], "cannot be read"),
+        (["--bag", bag, "--topics", "/nothing"], "/nothing"),
+        (["--bag", bag, "--wait-for-subscribers", 1, "--wait-timeout", 0.2], "/camera/front/image/compressed"),
+        (["--bag", bag, "--rate", 0], "0 is not a positive number"),
+    ]:
+        status, _, err = run(*arguments)
+        assert status == 2, arguments
+        assert word in err
+        assert "Traceback" not in err

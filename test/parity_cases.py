@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the network needs torch (pip instal
 from sparse4d_ros.model.checkpoint import official_key  # noqa: E402
 from sparse4d_ros.model.config import BackboneConfig, ModelConfig  # noqa: E402
 from sparse4d_ros.model.detector import Sparse4D, set_reading  # noqa: E402
+from sparse4d_ros.model.head import Sparse4DHead  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = HERE / "data" / "parity"
@@ -82,11 +83,21 @@ def fill(module: torch.nn.Module, official_prefix: str, salt: str) -> torch.nn.M
     return module.eval()
 
 
-def build(meta: dict, reading: str) -> Sparse4D:
-    """The whole network of a case with rule-made weights."""
-    model = fill(Sparse4D(config_of(meta)), "", meta.get("salt", ""))
+def build(meta: dict, reading: str) -> torch.nn.Module:
+    """The network of a case with rule-made weights; the image branch only where the case has images."""
+    model = Sparse4D(config_of(meta)) if meta.get("image_hw") else HeadOnly(config_of(meta))
+    fill(model, "", meta.get("salt", ""))
     set_reading(model, reading)
     return model
+
+
+class HeadOnly(torch.nn.Module):
+    """A network for cases that begin at the feature maps."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.head = Sparse4DHead(config)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:

@@ -50,8 +50,8 @@ class JumpDetector:
         self._velocity: np.ndarray | None = None
         self._interval_s = 0.0
 
-    def check(self, stamp_ns: int, fixed_from_vehicle: np.ndarray, pose_at: Callable[[int], np.ndarray]) -> str:
-        """"" or a sentence about the jump. ``pose_at`` gives the pose at a time in between."""
+    def check(self, stamp_ns: int, fixed_from_vehicle: np.ndarray, pose_at: Callable[[int], np.ndarray | None]) -> str:
+        """"" or a sentence about the jump. ``pose_at`` gives the pose at a time in between, None if unknown."""
         previous, previous_ns = self._pose, self._stamp_ns
         if previous is None or stamp_ns <= previous_ns:
             self.reset()
@@ -80,7 +80,7 @@ class JumpDetector:
             return f"the vehicle turned {degrees:.0f} degrees in {interval_s:.2f} s"
         return ""
 
-    def _sudden(self, start_ns: int, end_ns: int, pose_at: Callable[[int], np.ndarray]) -> str:
+    def _sudden(self, start_ns: int, end_ns: int, pose_at: Callable[[int], np.ndarray | None]) -> str:
         steps = min(-(-2 * (end_ns - start_ns) // _WINDOW_NS), _MAX_STEPS)
         if steps < 3:
             return ""  # the frames themselves are that close
@@ -88,6 +88,8 @@ class JumpDetector:
         poses = [pose_at(time_ns) for time_ns in times]
         window_s = 2 * (times[1] - times[0]) / 1e9
         for first, second in zip(poses, poses[2:], strict=False):
+            if first is None or second is None:
+                continue
             metres, degrees = _moved(first, second)
             if metres > self._max_jump_m + _MAX_SPEED * window_s:
                 return f"the vehicle moved {metres:.1f} m within {window_s * 1e3:.0f} ms"

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.geometry import check_rigid, inverse
 from sparse4d_ros.node.ego_jump import JumpDetector
-from sparse4d_ros.node.frame_set import FrameSet
+from sparse4d_ros.node.frame_set import FrameSet, InputState
 from sparse4d_ros.node.tf_source import TransformSource
 from sparse4d_ros.node.transform_errors import ExtrapolationException, TransformError
 
@@ -68,7 +68,7 @@ class EgoMotion:
         Waits up to ``tf_timeout_ms`` for transforms that are still under way. ``EgoMotionError`` with the
         text of the lookup that failed.
         """
-        stamps = {name: entry.stamp_ns for name, entry in frame_set.entries.items() if entry.payload is not None}
+        stamps = {name: entry.stamp_ns for name, entry in frame_set.entries.items() if entry.state is InputState.OK}
         for name in stamps:
             if not camera_frames.get(name):
                 raise EgoMotionError(f"camera '{name}' has no frame: its messages' frame_id is empty, "
@@ -79,8 +79,7 @@ class EgoMotion:
                 lambda: self._exact(reference_ns, stamps, camera_frames), self._timeout_s)
             extrapolated = False
         except TransformError as error:
-            fallback = self._fallback(error, reference_ns, stamps, camera_frames)
-            poses, extrapolated = fallback
+            poses, extrapolated = self._fallback(error, reference_ns, stamps, camera_frames)
         fixed_from_vehicle, cameras = poses
         for name, matrix in cameras.items():
             check_rigid(matrix, f"the pose of camera '{name}'")
@@ -150,5 +149,8 @@ class EgoMotion:
         except TransformError:
             return None
 
-    def _pose_between(self, time_ns: int) -> np.ndarray:
-        return self._source.lookup(self._fixed_frame, self._vehicle_frame, time_ns)
+    def _pose_between(self, time_ns: int) -> np.ndarray | None:
+        try:
+            return self._source.lookup(self._fixed_frame, self._vehicle_frame, time_ns)
+        except TransformError:
+            return None

@@ -209,8 +209,8 @@ class Tf2TransformSource(TransformSource):
 
     def _matrix(self, function: Callable[..., Any], *arguments: Any) -> np.ndarray:
         transform = self._call(function, *arguments).transform
-        translation, rotation = transform.translation, transform.rotation
-        return matrix(Rigid(translation.x, translation.y, translation.z, rotation.x, rotation.y, rotation.z, rotation.w))
+        shift, turn = transform.translation, transform.rotation
+        return matrix(Rigid(shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w))
 
 
 def create_transform_source(node: Node, cache_time_s: float = 10.0, prefer: str = "auto") -> TransformSource:

@@ -67,9 +67,8 @@ class TransformBuffer:
 
     def _set(self, transform: Any, authority: str, static: bool) -> bool:
         parent, child = transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")
-        stamp, translation, rotation = transform.header.stamp, transform.transform.translation, transform.transform.rotation
-        pose = Rigid(float(translation.x), float(translation.y), float(translation.z),
-                     float(rotation.x), float(rotation.y), float(rotation.z), float(rotation.w))
+        stamp, shift, turn = transform.header.stamp, transform.transform.translation, transform.transform.rotation
+        pose = Rigid(*map(float, (shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w)))
         time_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
         problem = self._problem(parent, child, pose)
         with self._lock:

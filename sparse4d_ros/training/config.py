@@ -1,0 +1,213 @@
+"""What a training run is told: the sections of its YAML file, checked before anything is built.
+
+Defaults are the values of the Sparse4D v3 reference where it has one; a file in ``config/`` names
+only what it changes. Seconds, metres and radians; probabilities and fractions in 0..1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.model.config import ModelConfig
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How drives become sequences of batches."""
+
+    #: Sequences played side by side: one row of the batch each.
+    batch_size: int = 4
+    #: Time between two frames of a sequence, drawn anew for every frame from these.
+    intervals_s: tuple[float, ...] = (0.5, 1.0)
+    #: Frames of a drive that are played before the row moves on to another drive.
+    clip_frames: int = 20
+    #: Objects farther than this from the vehicle's origin are no targets.
+    radius_m: float = 55.0
+    #: Objects of which cameras see a smaller share are no targets.
+    min_visibility: float = 0.05
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Random changes of a scene, drawn once per clip (a sequence must not jump)."""
+
+    flip_probability: float = 0.5
+    #: Bird's-eye rotation of the model frame, drawn from plus or minus this.
+    rotation_rad: float = 0.3925
+    #: Image scale relative to the one that makes the image just cover the network's input.
+    resize: tuple[float, float] = (0.91, 1.07)
+    #: Random sideways shift of the crop, as a fraction of the input width.
+    shift_fraction: float = 0.05
+    #: Brightness shift and relative contrast and colour gain, plus or minus, in units of the pixel range.
+    brightness: float = 0.1
+    contrast: float = 0.2
+    colour: float = 0.08
+    #: Probability that one random camera of a frame is missing.
+    camera_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class MatchingConfig:
+    """Costs of the Hungarian assignment (reference)."""
+
+    class_weight: float = 2.0
+    box_weight: float = 0.25
+    #: Per dimension: x y z, log sizes, sin cos, vx vy.
+    dimension_weights: tuple[float, ...] = (2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses (reference)."""
+
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    classification: float = 2.0
+    box: float = 0.25
+    centerness: float = 1.0
+    yawness: float = 1.0
+    #: Per dimension: x y z, log sizes, sin cos, vx vy.
+    dimension_weights: tuple[float, ...] = (2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    #: Further factors of the box dimensions for single classes: in the loss and in the matching.
+    class_dimension_weights: dict[str, tuple[float, ...]] = field(
+        default_factory=lambda: {"traffic_cone": (2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0)})
+    #: Matches whose best class probability is lower do not enter the box and quality losses.
+    min_class_probability: float = 0.05
+    #: Classes whose front and back look alike: their heading may be off by half a turn.
+    symmetric_classes: tuple[str, ...] = ("barrier",)
+    #: Factor on all losses of the denoising rows.
+    denoising: float = 1.0
+    depth: float = 0.2
+    max_depth_m: float = 60.0
+    #: Weight of the training-only semantic head (ours, not in the paper); 0 builds none.
+    semantics: float = 0.0
+
+
+@dataclass(frozen=True)
+class DenoisingConfig:
+    """Noisy copies of the ground truth as extra queries; 0 groups switch it off."""
+
+    groups: int = 5
+    max_objects: int = 32
+    #: Scale of the noise per dimension: x y z, log sizes, sin cos, vx vy.
+    noise_scale: tuple[float, ...] = (2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
+    #: Positive copies get noise in ±positive, negative copies in ±(positive..negative), times the scale.
+    positive: float = 1.0
+    negative: float = 2.0
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up, then cosine."""
+
+    learning_rate: float = 6e-4
+    #: Factor on the rate of the backbone's weights.
+    backbone_factor: float = 0.5
+    weight_decay: float = 1e-3
+    warmup_steps: int = 500
+    warmup_start: float = 1.0 / 3.0
+    #: Rate at the end relative to the start.
+    final_factor: float = 1e-3
+    max_gradient_norm: float = 25.0
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The ``training`` section."""
+
+    #: Size of the network's pictures in pixels.
+    input_width: int = 704
+    input_height: int = 256
+    steps: int = 10_000
+    seed: int = 0
+    #: bfloat16 for backbone and neck, float32 for the head.
+    bfloat16: bool = False
+    checkpoint_minutes: float = 5.0
+    #: Steps between two rows of the loss table.
+    log_steps: int = 20
+    #: Frames of the validation drives that are scored, and how often; 0 minutes switch it off.
+    validation_minutes: float = 10.0
+    validation_frames: int = 40
+    streams: StreamConfig = field(default_factory=StreamConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole training file."""
+
+    model: ModelConfig
+    training: TrainingConfig
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Content of a training file; ``UserError`` if it is missing or no YAML."""
+    path = Path(path)
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"the training configuration {path} does not exist") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+
+
+def config_from_dict(content: Any, where: str) -> RunConfig:
+    """A run's configuration from the mapping of its file (or of a checkpoint)."""
+    if not isinstance(content, dict) or set(content) != {"model", "training"}:
+        raise UserError(f"{where} must have exactly the sections 'model' and 'training'")
+    return RunConfig(
+        model=ModelConfig.from_dict(content["model"]),
+        training=build_section(TrainingConfig, content["training"], f"{where}: training"),
+    )
+
+
+def build_section(section: type[Section], content: Any, where: str) -> Section:
+    """A dataclass from a mapping, recursively; every key must be a field and every value of its type."""
+    if not isinstance(content, dict):
+        raise UserError(f"{where} must be a mapping of keys to values, not {content!r}")
+    types = typing.get_type_hints(section)
+    known = {f.name: f for f in dataclasses.fields(section) if f.init}
+    for key in content:
+        if key not in known:
+            raise UserError(f"{where} has the unknown key {key!r}; known are {', '.join(sorted(known))}")
+    for name, f in known.items():
+        if name not in content and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where} lacks the key {name!r}")
+    values = {key: _convert(types[key], value, f"{where}: {key}") for key, value in content.items()}
+    return section(**values)
+
+
+def _convert(wanted: Any, value: Any, where: str) -> Any:
+    """The value as the annotated type; ``UserError`` naming the key otherwise."""
+    if dataclasses.is_dataclass(wanted):
+        return build_section(wanted, value, where)
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where} must be a list, not {value!r}")
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise UserError(f"{where} must have {len(arguments)} entries, not {len(value)}")
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be a mapping, not {value!r}")
+        return {str(k): _convert(arguments[1], item, f"{where}: {k}") for k, item in value.items()}
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise UserError(f"{where} must be of type {wanted.__name__}, not {value!r}")
+    return value

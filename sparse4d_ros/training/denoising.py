@@ -1,0 +1,103 @@
+"""Instance denoising: noisy copies of the ground truth as extra queries (Sparse4D v3, after DN-DETR).
+
+Each group holds one copy of every object with small noise (positive) and one with large noise
+(negative). Within a group the copies are matched to the objects again, by distance, so that a
+"negative" that landed nearer becomes the positive. Groups see neither each other nor the ordinary
+queries, and are seen by none of them.
+
+Temporal denoising (a part of the groups carried to the next frame like instances, matched there by
+instance number) can build on this: ``DenoisingRows.targets`` keeps rows in group order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from sparse4d_ros.model.head import Denoising
+from sparse4d_ros.training.config import DenoisingConfig
+from sparse4d_ros.training.losses import RowTargets
+from sparse4d_ros.training.targets import BACKGROUND, IGNORED, SUPERVISED, Targets
+
+
+class DenoisingRows(NamedTuple):
+    """Extra queries and what they should become."""
+
+    queries: Denoising
+    #: D is 1: the match is made once, on the noisy boxes, and holds for every decoder.
+    targets: RowTargets
+
+
+def attention_mask(queries: int, groups: int, group_rows: int) -> torch.Tensor:
+    """``[n, n]`` bool with n = queries + groups * group_rows; True: may not attend."""
+    group = torch.cat([torch.full((queries,), -1), torch.arange(groups).repeat_interleave(group_rows)])
+    return group[:, None] != group[None, :]
+
+
+def make_denoising(targets: Targets, weights: torch.Tensor, queries: int, matching_weights: tuple[float, ...],
+                   config: DenoisingConfig, random: np.random.Generator) -> DenoisingRows | None:
+    """Groups for a batch, or None if it has no object.
+
+    ``weights [bs, g, 10]`` as in :func:`assignment.dimension_weights`; ``queries`` is the number of
+    ordinary rows. Objects beyond ``max_objects`` are left out at random.
+    """
+    valid = targets.valid.cpu().numpy()
+    width = min(config.max_objects, int(valid.sum(1).max(initial=0)))
+    if width == 0 or config.groups == 0:
+        return None
+    chosen = np.full((len(valid), width), -1)
+    for frame, present in enumerate(valid):
+        numbers = random.permutation(np.flatnonzero(present))[:width]
+        chosen[frame, :len(numbers)] = numbers
+
+    source = np.nan_to_num(targets.anchors.cpu().numpy())
+    frame = np.arange(len(valid))[:, None]
+    objects = source[frame, chosen.clip(0)]  # [bs, width, 11]
+    noisy = _add_noise(objects, config, random)  # [bs, groups, 2 * width, 11]
+    exists = np.broadcast_to((chosen >= 0)[:, None, None], (len(valid), config.groups, 2, width))
+    exists = exists.reshape(len(valid), config.groups, 2 * width)
+    noisy[~exists] = 0.0
+    factors = np.asarray(matching_weights) * weights.cpu().numpy()[frame, chosen.clip(0)]
+    match = _match_groups(noisy, objects, factors, chosen >= 0)  # column of `chosen`, -1 for none
+
+    device, flat = targets.anchors.device, (len(valid), -1)
+    rows = np.where(match >= 0, chosen[np.arange(len(valid))[:, None, None], match.clip(0)], 0).reshape(flat)
+    matched, exists = (match >= 0).reshape(flat), exists.reshape(flat)
+    label = np.where(matched, targets.classes.cpu().numpy()[frame, rows], np.where(exists, BACKGROUND, IGNORED))
+    box = source[frame, rows][..., :SUPERVISED] * matched[..., None]
+    factor = weights.cpu().numpy()[frame, rows] * matched[..., None]
+    anchors = torch.from_numpy(noisy.reshape(len(valid), -1, noisy.shape[-1])).to(device)
+    mask = attention_mask(queries, config.groups, 2 * width).to(device)
+    return DenoisingRows(
+        queries=Denoising(anchors=anchors, attention_mask=mask),
+        targets=RowTargets(*(torch.from_numpy(a)[None].to(device) for a in (label, box, factor))),
+    )
+
+
+def _add_noise(objects: np.ndarray, config: DenoisingConfig, random: np.random.Generator) -> np.ndarray:
+    """``[bs, groups, 2 * width, 11]`` float32: positive copies first, then negative ones."""
+    bs, width = objects.shape[:2]
+    shape = (bs, config.groups, width, SUPERVISED)
+    positive = random.uniform(-1, 1, shape) * config.positive
+    negative = random.uniform(config.positive, config.negative, shape) * random.choice([-1.0, 1.0], shape)
+    noise = np.concatenate([positive, negative], axis=2) * np.asarray(config.noise_scale)
+    copies = np.repeat(np.concatenate([objects, objects], axis=1)[:, None], config.groups, axis=1)
+    copies[..., :SUPERVISED] += noise
+    return copies.astype(np.float32)
+
+
+def _match_groups(noisy: np.ndarray, objects: np.ndarray, factors: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    """Column of the matched object for each copy, ``[bs, groups, 2 * width]``, -1 for none."""
+    match = np.full(noisy.shape[:3], -1)
+    for frame, present in enumerate(exists):
+        columns = np.flatnonzero(present)
+        rows = np.concatenate([columns, columns + exists.shape[1]])
+        distance = np.abs(noisy[frame][:, rows, None, :SUPERVISED] - objects[frame][None, None, columns, :SUPERVISED])
+        cost = (distance * factors[frame][columns]).sum(-1)
+        for group in range(len(cost)):
+            copy, column = linear_sum_assignment(cost[group])
+            match[frame, group, rows[copy]] = columns[column]
+    return match

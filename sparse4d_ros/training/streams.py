@@ -1,0 +1,240 @@
+"""Streaming batches: every row of the batch plays its own drive, in order, frame after frame.
+
+The network carries its memory along a row, so a row runs through a clip of one drive with random
+steps in time and then moves on to another drive (``continues`` is False there). The whole position,
+random generators included, is in ``state_dict``: a run resumes with the very next batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from sparse4d_ros.data.drive_cache import LABEL_STRIDE, DriveCache
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.geometry import inverse, pad_intrinsic
+from sparse4d_ros.training.augmentation import (
+    SceneAugmentation,
+    warp_image,
+    warp_labels,
+)
+from sparse4d_ros.training.config import AugmentationConfig, StreamConfig
+from sparse4d_ros.training.targets import Targets, collate_targets
+
+#: Red, green, blue mean and standard deviation of ImageNet, in 0..255 (Sparse4D's normalisation).
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+class Batch(NamedTuple):
+    """``bs`` frames of ``bs`` sequences."""
+
+    images: torch.Tensor             #: ``[bs, C, 3, H, W]`` float32, RGB, normalised
+    projection: torch.Tensor         #: ``[bs, C, 4, 4]`` float32, network pixels from model frame
+    image_wh: torch.Tensor           #: ``[bs, C, 2]`` float32
+    camera_valid: torch.Tensor       #: ``[bs, C]`` bool
+    focal: torch.Tensor              #: ``[bs, C]`` float32, in network pixels
+    continues: torch.Tensor          #: ``[bs]`` bool, False on the first frame of a clip
+    dt: torch.Tensor                 #: ``[bs]`` float32 seconds since the row's previous frame, 0 on the first
+    now_from_previous: torch.Tensor  #: ``[bs, 4, 4]`` float32 between model frames, identity on the first
+    targets: Targets
+    depth: torch.Tensor              #: ``[bs, C, h, w]`` float32 metres, inf for the sky
+    semantics: torch.Tensor          #: ``[bs, C, h, w]`` uint8 class, 255 for no object
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(value.to(device) for value in self))
+
+
+@dataclass
+class _Row:
+    """Where one row of the batch is."""
+
+    drive: str = ""
+    frame: int = -1
+    frames_left: int = 0
+    augmentation: SceneAugmentation = field(default_factory=SceneAugmentation)
+    previous_stamp_ns: int | None = None
+    previous_pose: np.ndarray | None = None
+
+
+class _Sample(NamedTuple):
+    """One frame of one row before collation, fields as in :class:`Batch`."""
+
+    images: np.ndarray
+    gain: np.ndarray
+    offset: float
+    projection: np.ndarray
+    camera_valid: np.ndarray
+    focal: np.ndarray
+    continues: bool
+    dt: float
+    now_from_previous: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    instances: np.ndarray
+    depth: np.ndarray
+    semantics: np.ndarray
+
+
+class DriveFolder:
+    """The drives of a folder, opened on demand; drives that appear later are found."""
+
+    def __init__(self, folder: str | Path, class_names: tuple[str, ...]) -> None:
+        self.folder = Path(folder)
+        self.class_names = class_names
+        self._open: dict[str, DriveCache] = {}
+        if not self.names():
+            raise UserError(f"{self.folder} has no drives; `sparse4d simulate --help` tells how to make some")
+
+    def names(self) -> list[str]:
+        """Names of the complete drives, sorted."""
+        return sorted(path.parent.name for path in self.folder.glob("*/frames.npz")
+                      if not path.parent.name.endswith(".partial"))
+
+    def __getitem__(self, name: str) -> DriveCache:
+        if name not in self._open:
+            drive = DriveCache(self.folder / name)
+            unknown = set(drive.classes) - set(self.class_names)
+            if unknown:
+                raise UserError(f"{drive.folder} has the class {min(unknown)!r}, which the model does not know")
+            self._open[name] = drive
+        return self._open[name]
+
+
+class Streams:
+    """Endless iterator over batches."""
+
+    def __init__(self, drives: DriveFolder, input_size: tuple[int, int], streams: StreamConfig,
+                 augmentation: AugmentationConfig | None, seed: int) -> None:
+        """``input_size`` is the network's (width, height); without augmentation scenes stay as they are."""
+        self.drives, self.input_size = drives, input_size
+        self.config, self.augmentation = streams, augmentation
+        self.random = np.random.default_rng(seed)
+        self.uses: dict[str, int] = {}
+        self.rows = [_Row() for _ in range(streams.batch_size)]
+
+    def __iter__(self) -> Streams:
+        return self
+
+    def __next__(self) -> Batch:
+        return self._collate([self._next_sample(row) for row in self.rows])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the coming batches."""
+        return copy.deepcopy({"rows": self.rows, "uses": self.uses, "random": self.random.bit_generator.state})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken."""
+        state = copy.deepcopy(state)
+        self.rows, self.uses = state["rows"], state["uses"]
+        self.random.bit_generator.state = state["random"]
+
+    def _draw_drive(self) -> str:
+        """The least used drive, ties at random; new ones join as if used as often as the least used."""
+        names = self.drives.names()
+        least = min((self.uses[n] for n in names if n in self.uses), default=0)
+        for name in names:
+            self.uses.setdefault(name, least)
+        least = min(self.uses[name] for name in names)
+        name = str(self.random.choice([n for n in names if self.uses[n] == least]))
+        self.uses[name] += 1
+        return name
+
+    def _start_clip(self, row: _Row) -> None:
+        row.drive = self._draw_drive()
+        length = len(self.drives[row.drive])
+        # Where a clip starts leaves it at least half its length, at the mean step.
+        stamps = self.drives[row.drive].table["stamp_ns"]
+        period_s = max(1e-3, (stamps[-1] - stamps[0]) * 1e-9 / max(1, length - 1))
+        frames_needed = int(0.5 * self.config.clip_frames * np.mean(self.config.intervals_s) / period_s)
+        row.frame = int(self.random.integers(0, max(1, length - frames_needed)))
+        row.frames_left = self.config.clip_frames - 1
+        row.previous_stamp_ns = row.previous_pose = None
+        config = self.augmentation
+        row.augmentation = SceneAugmentation.draw(config, self.random) if config else SceneAugmentation()
+
+    def _advance(self, row: _Row) -> None:
+        """Move to the next frame of the clip, or to a new clip."""
+        if row.frames_left <= 0:
+            return self._start_clip(row)
+        stamps = self.drives[row.drive].table["stamp_ns"]
+        wanted = stamps[row.frame] + int(1e9 * self.random.choice(self.config.intervals_s))
+        if wanted > stamps[-1] + 1_000_000:  # a millisecond of jitter does not end a drive
+            return self._start_clip(row)
+        row.frame += 1 + int(np.argmin(np.abs(stamps[row.frame + 1:] - wanted)))
+        row.frames_left -= 1
+
+    def _next_sample(self, row: _Row) -> _Sample:
+        self._advance(row)
+        drive, augmentation = self.drives[row.drive], row.augmentation
+        table, index = drive.table, row.frame
+        size = drive.images.shape[3], drive.images.shape[2]
+        matrix = augmentation.image_matrix(size, self.input_size)
+        projection = np.stack([
+            matrix @ pad_intrinsic(k) @ camera_from_vehicle @ augmentation.vehicle_from_model()
+            for k, camera_from_vehicle in zip(table["intrinsic"][index], table["camera_from_vehicle"][index],
+                                              strict=True)
+        ])
+        valid = np.ones(len(projection), dtype=bool)
+        if self.augmentation and self.random.random() < self.augmentation.camera_dropout:
+            valid[self.random.integers(len(valid))] = False
+
+        stamp, pose = int(table["stamp_ns"][index]), augmentation.fixed_from_model(table["fixed_from_vehicle"][index])
+        continues = row.previous_stamp_ns is not None
+        dt = (stamp - row.previous_stamp_ns) * 1e-9 if continues else 0.0
+        motion = inverse(pose) @ row.previous_pose if continues else np.eye(4)
+        row.previous_stamp_ns, row.previous_pose = stamp, pose
+
+        objects = drive.objects(index)
+        keep = np.hypot(objects.boxes[:, 0], objects.boxes[:, 1]) <= self.config.radius_m
+        keep &= objects.visibility > self.config.min_visibility
+        number = np.array([self.drives.class_names.index(name) for name in objects.names], dtype=np.int64)
+        return _Sample(
+            images=np.stack([warp_image(image, matrix, self.input_size) for image in drive.images[index]]),
+            gain=np.array(augmentation.gain), offset=augmentation.offset,
+            projection=projection, camera_valid=valid,
+            focal=table["intrinsic"][index, :, 0, 0] * abs(matrix[0, 0]),
+            continues=continues, dt=dt, now_from_previous=motion,
+            boxes=augmentation.boxes(objects.boxes[keep]), classes=number[keep],
+            instances=objects.instance_ids[keep],
+            depth=np.stack([warp_labels(d.astype(np.float32), matrix, self.input_size, LABEL_STRIDE, np.inf)
+                            for d in drive.depth[index]]),
+            semantics=np.stack([warp_labels(np.asarray(s), matrix, self.input_size, LABEL_STRIDE, 255)
+                                for s in drive.semantics[index]]),
+        )
+
+    def _collate(self, samples: list[_Sample]) -> Batch:
+        def stack(name: str, dtype: torch.dtype) -> torch.Tensor:
+            return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples])).to(dtype)
+
+        wh = torch.tensor(self.input_size, dtype=torch.float32).expand(len(samples), samples[0].images.shape[0], 2)
+        return Batch(
+            images=normalise(stack("images", torch.uint8), stack("gain", torch.float32),
+                             torch.tensor([sample.offset for sample in samples], dtype=torch.float32)),
+            projection=stack("projection", torch.float32), image_wh=wh.contiguous(),
+            camera_valid=stack("camera_valid", torch.bool), focal=stack("focal", torch.float32),
+            continues=torch.tensor([sample.continues for sample in samples]),
+            dt=torch.tensor([sample.dt for sample in samples], dtype=torch.float32),
+            now_from_previous=stack("now_from_previous", torch.float32),
+            targets=collate_targets([s.boxes for s in samples], [s.classes for s in samples],
+                                    [s.instances for s in samples]),
+            depth=stack("depth", torch.float32), semantics=stack("semantics", torch.uint8),
+        )
+
+
+def normalise(images: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """uint8 BGR ``[bs, C, H, W, 3]`` to normalised RGB float ``[bs, C, 3, H, W]``.
+
+    ``gain [bs, 3]`` (BGR) and ``offset [bs]`` change brightness, contrast and colour on the way;
+    both steps are affine, so they are one multiplication and one addition.
+    """
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    scale = gain.flip(-1) / std
+    shift = (offset[:, None] - mean) / std
+    rgb = images.flip(-1).permute(0, 1, 4, 2, 3).float()
+    return (rgb * scale[:, None, :, None, None]).add_(shift[:, None, :, None, None]).contiguous()

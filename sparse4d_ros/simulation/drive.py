@@ -1,0 +1,113 @@
+"""A drive through a simulated town as labelled frame sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from sparse4d_ros import boxes, geometry
+from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
+from sparse4d_ros.simulation import visibility
+from sparse4d_ros.simulation.actors import Instances, in_view
+from sparse4d_ros.simulation.catalogue import NO_CLASS
+from sparse4d_ros.simulation.renderer import Picture, Renderer
+from sparse4d_ros.simulation.rig import REFERENCE_SIZE, Rig, default_rig
+from sparse4d_ros.simulation.splits import check_seed
+from sparse4d_ros.simulation.world import World
+
+#: Objects farther than this from the vehicle are not labelled, metres.
+LABEL_RANGE_M = 65.0
+#: An object needs this many visible pixels, counted at REFERENCE_SIZE over all cameras, to be labelled.
+LEAST_PIXELS = 6
+#: Bodies farther than this are not drawn, metres.
+_DRAW_RANGE_M = 110.0
+#: Stamp of a drive's first frame; bags with stamp 0 upset ROS tools.
+START_NS = 1_000_000_000
+_NOISE_LEVELS = 2.0
+
+
+def simulate(seed: int, duration_s: float, rate_hz: float, image_size: tuple[int, int] = (352, 128),
+             split: str = "train", rig: Rig | None = None, renderer: Renderer | None = None) -> Iterator[LabelledFrame]:
+    """Frames of the drive through town ``seed``, the first at 0 s, ``rate_hz`` a second.
+
+    The same arguments give the same frames. ``split`` must be the one the seed belongs to.
+    ``renderer`` may be passed in to use one GL context for many drives; its size must be
+    ``image_size``. Objects that no camera sees (fewer than ``LEAST_PIXELS``) are left out, as
+    nuScenes leaves out boxes without lidar points. Boxes are those at the frame's stamp, while
+    every camera shows the world at its own. Raises ``UserError`` for a seed of the other split,
+    a duration or rate that is not positive, or a machine without EGL.
+    """
+    check_seed(seed, split)
+    if not (duration_s > 0.0 and rate_hz > 0.0):
+        raise UserError(f"duration {duration_s} s and rate {rate_hz} Hz must be positive")
+    if min(image_size) < 16:
+        raise UserError(f"image size {image_size[0]}x{image_size[1]} is too small: at least 16x16")
+    rig = default_rig() if rig is None else rig
+    world = World(seed, duration_s)
+    renderer = Renderer(image_size) if renderer is None else renderer
+    if renderer.image_size != tuple(image_size):
+        raise ValueError(f"the renderer draws {renderer.image_size}, not {tuple(image_size)}")
+    renderer.set_world(world.ground, world.look)
+    noise = _sensor_noise(np.random.default_rng([seed, 99]), image_size)
+    for index in range(max(1, round(duration_s * rate_hz))):
+        yield _frame(world, rig, renderer, round(index / rate_hz * 1e9), noise)
+
+
+def _sensor_noise(rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
+    """A field of grey-value noise larger than a picture; each picture takes another window of it."""
+    width, height = image_size
+    return rng.normal(0.0, _NOISE_LEVELS, (height + 64, width + 64, 3)).round().astype(np.int16)
+
+
+def _add_noise(image: np.ndarray, noise: np.ndarray, stamp_ns: int, camera: int) -> np.ndarray:
+    row, column = np.random.default_rng([stamp_ns, camera]).integers(0, 64, 2)
+    window = noise[row:row + image.shape[0], column:column + image.shape[1]]
+    return cv2.add(image, window, dtype=cv2.CV_8U)
+
+
+def _frame(world: World, rig: Rig, renderer: Renderer, time_ns: int, noise: np.ndarray) -> LabelledFrame:
+    fixed_from_vehicle = world.fixed_from_vehicle(time_ns * 1e-9)
+    table = boxes.transform(world.boxes(time_ns * 1e-9), geometry.inverse(fixed_from_vehicle))
+    cameras, pictures, views = [], [], []
+    for number, camera in enumerate(rig.cameras):
+        shot_ns = time_ns + camera.offset_ns
+        pose = world.fixed_from_vehicle(shot_ns * 1e-9)
+        camera_from_fixed = geometry.inverse(pose @ camera.vehicle_from_camera)
+        intrinsic = camera.intrinsic(renderer.image_size)
+        objects = world.objects(shot_ns * 1e-9)
+        picture = renderer.draw((objects + world.scenery).near(pose[:2, 3], _DRAW_RANGE_M), intrinsic, camera_from_fixed)
+        pictures.append(picture)
+        views.append((objects, intrinsic, camera_from_fixed))
+        cameras.append(CameraFrame(
+            camera.name, _add_noise(picture.image, noise, time_ns, number), intrinsic,
+            camera_from_fixed @ fixed_from_vehicle, START_NS + shot_ns))
+    return LabelledFrame(
+        Frame(START_NS + time_ns, tuple(cameras), fixed_from_vehicle),
+        _labels(world, table, pictures, views, renderer.image_size),
+        tuple(picture.depth for picture in pictures), tuple(_semantics(picture, world) for picture in pictures))
+
+
+def _labels(world: World, table: np.ndarray, pictures: list[Picture],
+            views: list[tuple[Instances, np.ndarray, np.ndarray]], image_size: tuple[int, int]) -> Objects:
+    """The objects that are near and seen, with the share that is seen."""
+    count = len(world.classes)
+    seen = np.sum([visibility.seen_pixels(picture.ids, count) for picture in pictures], axis=0)[1:]
+    scale = REFERENCE_SIZE[0] * REFERENCE_SIZE[1] / (image_size[0] * image_size[1])
+    rows = np.flatnonzero((np.hypot(table[:, boxes.X], table[:, boxes.Y]) < LABEL_RANGE_M)
+                          & (seen * scale >= LEAST_PIXELS))
+    alone = np.zeros(count)
+    for objects, intrinsic, camera_from_fixed in views:
+        ahead = rows[in_view(objects.pick(rows), intrinsic, camera_from_fixed, image_size[0])]
+        alone[ahead] += visibility.covered_pixels(objects.pick(ahead), intrinsic, camera_from_fixed, image_size)
+    return Objects(
+        boxes=table[rows], names=tuple(NUSCENES_CLASSES[c] for c in world.classes[rows]), instance_ids=rows,
+        visibility=np.clip(seen[rows] / np.maximum(alone[rows], 1e-3), 0.0, 1.0))
+
+
+def _semantics(picture: Picture, world: World) -> np.ndarray:
+    lookup = np.concatenate([[NO_CLASS], world.classes]).astype(np.uint8)
+    return lookup[picture.ids]

@@ -36,8 +36,9 @@ from sparse4d_ros.data.ros_messages import COMPRESSED_IMAGE, IMAGE
 from sparse4d_ros.errors import UserError
 
 CLOCK_PERIOD_S = 0.01
-#: Queue of each publisher: a set of images and their neighbours, not a backlog.
-DEPTH = 10
+#: Queue of each publisher. Reliable "keep last" forgets what a starved reader has not yet confirmed: small
+#: messages get room for a second of that, images less, since each may be megabytes.
+DEPTH, IMAGE_DEPTH = 100, 10
 #: How long the end of the bag waits for reliable readers to confirm what was sent.
 ACKNOWLEDGE_S = 2.0
 
@@ -162,11 +163,12 @@ def _qos(connection: Connection) -> QoSProfile:
     reader needs what each of them said.
     """
     recorded = connection.ext.offered_qos_profiles
+    depth = IMAGE_DEPTH if connection.msgtype in (IMAGE, COMPRESSED_IMAGE) else DEPTH
     latched = connection.topic == "/tf_static" or any(
         qos.durability == QosDurability.TRANSIENT_LOCAL for qos in recorded)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE,
-        depth=min(max(connection.msgcount, 1), 1000) if latched else DEPTH,
+        depth=min(max(connection.msgcount, 1), 1000) if latched else depth,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
 

@@ -190,7 +190,9 @@ def test_a_video_plays_with_all_its_frames(tmp_path):
     items = [LabelledFrame(frame(step * 100_000_000), Objects(np.array([AHEAD]), ("car",), np.array([1])))
              for step in range(3)]
     results = [result([AHEAD], stamp_ns=item.frame.stamp_ns) for item in items[:2]]
-    assert write_video(tmp_path / "video.mp4", paint_drive(FramePainter("drive"), items, results), 10.0) == 3
+    painted = list(paint_drive(FramePainter("drive"), items, results))
+    assert [stamp_ns for stamp_ns, _ in painted] == [0, 100_000_000, 200_000_000]
+    assert write_video(tmp_path / "video.mp4", (picture for _, picture in painted), 10.0) == 3
     assert count_frames(tmp_path / "video.mp4") == 3
     reader = cv2.VideoCapture(str(tmp_path / "video.mp4"))
     assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0)

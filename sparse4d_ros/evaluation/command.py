@@ -108,7 +108,7 @@ def _run_drive(engine, source: Source) -> Drive:
     from sparse4d_ros.engine import FrameRejected
 
     state, truths, results, rejected = engine.initial_state(), [], [], []
-    for item in tqdm(source.frames(), desc=f"running {source.name}", unit="frame", leave=False):
+    for item in tqdm(source.frames(), desc=f"running {source.name}", unit="frame", leave=False, disable=None):
         if item.objects is not None:
             truths.append(truth_of(item))
         start = time.perf_counter()
@@ -141,8 +141,8 @@ def _paint_video(path: Path, source: Source, drive: Drive, scores: Scores, draw_
     """Paint all frames of a drive into an MP4 at the drive's own rate; returns their number."""
     painter = FramePainter(f"sparse4d · {source.name}", score_facts(scores), draw_score)
     pictures = tqdm(paint_drive(painter, source.frames(), drive.results), total=len(drive.truths), desc="painting",
-                    unit="frame", leave=False)
-    return write_video(path, pictures, drive.rate_hz)
+                    unit="frame", leave=False, disable=None)
+    return write_video(path, (picture for _, picture in pictures), drive.rate_hz)
 
 
 def _document(drives: list[Drive], results: list[FrameResult], scores: Scores) -> dict:

@@ -195,7 +195,8 @@ def _quiet(function):
 
 
 def _bar(items: Iterable[str], what: str, progress: bool) -> tqdm:
-    return tqdm(items, desc=f"scoring {what}", unit="class", disable=not progress, leave=False)
+    return tqdm(items, desc=f"scoring {what}", unit="class", leave=False,
+                disable=None if progress else True)  # None: no bar where nobody watches a terminal
 
 
 def _without_nan(value):

@@ -84,11 +84,12 @@ class FramePainter:
 
 
 def paint_drive(painter: FramePainter, frames: Iterable[LabelledFrame],
-                results: Iterable[FrameResult]) -> Iterator[np.ndarray]:
-    """The pictures of a drive's frames in order, each with the result of its stamp."""
+                results: Iterable[FrameResult]) -> Iterator[tuple[int, np.ndarray]]:
+    """Stamp and picture of a drive's frames in order, each with the result of its stamp."""
     by_stamp = {result.stamp_ns: result for result in results}
     for item in frames:
-        yield painter.paint(item.frame, by_stamp.get(item.frame.stamp_ns), item.objects)
+        stamp_ns = item.frame.stamp_ns
+        yield stamp_ns, painter.paint(item.frame, by_stamp.get(stamp_ns), item.objects)
 
 
 def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Rectangle], Rectangle]:

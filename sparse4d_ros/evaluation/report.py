@@ -27,10 +27,10 @@ def score_table(scores: Scores) -> str:
         "",
         f"mAP {_plain(scores.mean_ap)}   NDS {_plain(scores.nds)}   AMOTA {_plain(scores.amota)}   "
         f"AMOTP {_plain(scores.amotp)} m   identity switches {_plain(scores.ids, 0)}",
-        f"{scores.frames} frames with ground truth, {scores.missing_frames} of them without a result "
-        "(counted as frames in which nothing was seen).",
-        "By the nuScenes devkit over the classes above, which are those visible within its ranges (30 to 50 m). "
-        "Attributes follow from speed. IDS and frag are summed.",
+        f"{scores.frames} frames with ground truth; {scores.missing_frames} without a result, counted as if nothing "
+        "was seen in them.",
+        "Computed by the nuScenes devkit over the classes above: those visible within its ranges (30 to 50 m).",
+        "AAE: attributes follow from speed, on both sides. IDS and frag are sums.",
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,147 @@
+"""`sparse4d evaluate` from its command line, with an engine that returns the truth, late or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import bag_cases
+import numpy as np
+import pytest
+
+import sparse4d_ros.engine
+from sparse4d_ros import cli
+from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.data.bag_reader import CAMERA_ORDER
+from sparse4d_ros.data.bag_writer import write_bag
+from sparse4d_ros.data.drive_cache import write_drive
+from sparse4d_ros.engine.detections import Detections
+from sparse4d_ros.engine.errors import FrameRejected
+from sparse4d_ros.evaluation.video import count_frames
+
+FRAMES = 6
+
+
+def truthful(item, shift_m: float = 0.0) -> Detections:
+    """Detections that equal a frame's ground truth, moved along x."""
+    objects, count = item.objects, len(item.objects.boxes)
+    boxes = np.array(objects.boxes)
+    boxes[:, 0] += shift_m
+    column = np.full(count, 0.9)
+    return Detections(
+        stamp_ns=item.frame.stamp_ns, boxes=boxes,
+        class_ids=np.array([NUSCENES_CLASSES.index(name) for name in objects.names], dtype=int), scores=column,
+        class_scores=column, centerness=column, yawness=column, track_ids=objects.instance_ids + 1,
+        hits=np.ones(count, int), frames_since_hit=np.zeros(count, int), age_s=np.zeros(count),
+        velocity_valid=np.ones(count, bool), depth=column, camera_mask=np.ones(count, np.uint32),
+        time_interval_s=0.2, epoch=0, timing_ms={"inference": 5.0})
+
+
+class TruthfulEngine:
+    """Knows the drive by its stamps; ``state`` counts the frames it was given."""
+
+    shift_m = 0.0
+    reject: tuple[int, ...] = ()
+    closed = 0
+
+    def __init__(self, package, backend, options) -> None:
+        self.package, self.backend_name, self.options = package, backend, options
+        self._items = {item.frame.stamp_ns: item for item in bag_cases.frames(FRAMES)}
+
+    def initial_state(self) -> int:
+        return 0
+
+    def step(self, frame, state: int):
+        assert all(camera.image is not None for camera in frame.cameras)
+        if state in self.reject:
+            type(self).reject = tuple(number for number in self.reject if number != state)
+            raise FrameRejected("rejected on purpose")
+        return truthful(self._items[frame.stamp_ns], self.shift_m), state + 1
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """The engine room's public names, replaced; returns the class that tests may adjust."""
+    package = SimpleNamespace(name="truth", classes=NUSCENES_CLASSES, cameras=CAMERA_ORDER)
+    adjusted = type("Adjusted", (TruthfulEngine,), {})
+    for name, value in (("Engine", adjusted), ("FrameRejected", FrameRejected), ("EngineOptions", SimpleNamespace),
+                        ("ModelPackage", SimpleNamespace(load=lambda folder: package))):
+        monkeypatch.setattr(sparse4d_ros.engine, name, value, raising=False)
+    return adjusted
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("evaluate") / "curve"
+    write_bag(path, bag_cases.frames(FRAMES), bag_cases.rig())
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """The same drive as arrays, with the depth and semantics that such a drive needs."""
+    path = tmp_path_factory.mktemp("evaluate") / "arrays"
+    shape = bag_cases.picture(0, 0).shape[:2]
+    extra = {"depth": (np.full(shape, 9.0, np.float32),) * 6, "semantics": (np.full(shape, 255, np.uint8),) * 6}
+    write_drive(path, [replace(item, **extra) for item in bag_cases.frames(FRAMES)], NUSCENES_CLASSES)
+    return path
+
+
+def evaluate(tmp_path: Path, *words: object) -> dict:
+    assert cli.main(["evaluate", *map(str, words), "--output", str(tmp_path / "scores.json")]) == 0
+    return json.loads((tmp_path / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["bag", "cache"])
+def test_a_model_that_tells_the_truth_scores_one(engine, bag, cache, kind, tmp_path, capsys):
+    found = evaluate(tmp_path, "--model", "m", *(("--bag", bag) if kind == "bag" else ("--drives", cache)))
+    assert found["scores"]["mean_ap"] == pytest.approx(1.0, abs=1e-6)
+    assert found["scores"]["amota"] == pytest.approx(1.0, abs=1e-6)
+    assert found["latency_ms"]["inference"]["p50"] == 5.0
+    assert set(found["scores"]["classes"]) == {"car", "pedestrian", "traffic_cone"}
+    assert "mAP 1.000" in capsys.readouterr().out
+    assert engine.closed == 1
+
+
+def test_several_drives_are_scored_together(engine, bag, cache, tmp_path):
+    found = evaluate(tmp_path, "--model", "m", "--bag", bag, "--drives", cache)
+    assert found["drives"] == ["curve", "arrays"]
+    assert found["scores"]["frames"] == 2 * FRAMES
+
+
+def test_a_rejected_frame_is_a_missed_frame(engine, bag, tmp_path, capsys):
+    engine.reject = (2,)
+    found = evaluate(tmp_path, "--model", "m", "--bag", bag)
+    assert found["scores"]["missing_frames"] == 1
+    assert "1 frames were refused by the engine (first: rejected on purpose)" in capsys.readouterr().out
+
+
+def test_recorded_tracks_give_the_same_scores(engine, bag, tmp_path):
+    engine.shift_m = 0.7
+    direct = evaluate(tmp_path, "--model", "m", "--bag", bag, "--save-tracks", tmp_path / "tracks.npz")
+    again = evaluate(tmp_path, "--tracks", tmp_path / "tracks.npz", "--bag", bag)
+    assert direct["scores"]["classes"]["car"]["ap_by_distance"]["0.5"] == 0.0
+    assert again["scores"] == direct["scores"]
+
+
+def test_a_video_of_the_drive(engine, bag, tmp_path):
+    evaluate(tmp_path, "--model", "m", "--bag", bag, "--video", tmp_path / "drive.mp4")
+    assert count_frames(tmp_path / "drive.mp4") == FRAMES
+
+
+@pytest.mark.parametrize("words, text", [
+    (["--bag", "BAG"], "give either --model, to run one, or --tracks, to score recorded ones"),
+    (["--model", "m"], "give at least one drive with --bag or --drives"),
+    (["--model", "m", "--bag", "/nowhere"], "/nowhere does not exist"),
+    (["--tracks", "a.npz", "--tracks", "b.npz", "--bag", "BAG"], "2 files of tracks and 1 drives were given"),
+    (["--model", "m", "--bag", "BAG", "--bag", "BAG", "--save-tracks", "t.npz"], "--save-tracks writes the tracks of"),
+])
+def test_wrong_options_are_one_sentence(bag, words, text, capsys):
+    assert cli.main(["evaluate", *(str(bag) if word == "BAG" else word for word in words)]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("sparse4d: ") and text in message and message.count("\n") == 1

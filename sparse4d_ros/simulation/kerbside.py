@@ -49,17 +49,17 @@ class _Side:
         return begin + size[0] + self.rng.uniform(0.8, 2.5)
 
     def two_wheelers(self, body: Body, begin: float, gap: float) -> float:
-        """A row of parked two-wheelers, slanted to the kerb."""
-        slant = self.rng.choice([-1.0, 1.0]) * self.rng.uniform(0.6, 1.5)
+        """A row of parked two-wheelers, slanted to the kerb, ``gap`` metres apart across their length."""
+        slant = self.rng.choice([-1.0, 1.0]) * self.rng.uniform(0.7, 1.5)
         for _ in range(self.rng.integers(1, 4)):
             self.put(body, begin + 0.5, self.offset + self.rng.uniform(0.1, 0.5), slant + self.rng.normal(0.0, 0.12))
-            begin += gap + self.rng.uniform(0.0, 0.5)
+            begin += gap / np.sin(abs(slant)) + self.rng.uniform(0.0, 0.5)
         return begin + 1.0
 
     def works(self, begin: float, end: float) -> float:
         """Road works: barriers across both ends, cones or barriers along the traffic, often a machine."""
         cone, barrier = pick(self.rng, _CONES), pick(self.rng, _BARRIERS)
-        edge = self.offset - self.street.section.parking / 2.0 + 0.15
+        edge = self.offset - self.street.section.parking / 2.0 - 0.15
         size = np.zeros(3)
         if self.rng.random() < 0.55:
             machine = pick(self.rng, KINDS["construction"])
@@ -68,7 +68,7 @@ class _Side:
         if begin + length + 1.0 > end:
             return end
         if size[0] > 0.0:
-            self.put(machine, begin + length / 2.0, self.offset + 0.1,
+            self.put(machine, begin + length / 2.0, self.offset + 0.25,
                      self.rng.normal(0.0, 0.08) + self.rng.choice([0.0, np.pi]), size)
         for along in (begin + 0.4, begin + length - 0.4):
             self.put(barrier, along, self.offset + 0.2, self.rng.normal(0.0, 0.08))
@@ -79,7 +79,7 @@ class _Side:
                          self.rng.uniform(-np.pi, np.pi))
         else:
             for along in np.arange(begin + 1.9, begin + length - 1.0, 2.7):
-                self.put(barrier, along, edge + 0.15, np.pi / 2.0 + self.rng.normal(0.0, 0.04))
+                self.put(barrier, along, edge, np.pi / 2.0 + self.rng.normal(0.0, 0.04))
         return begin + length + self.rng.uniform(1.0, 2.0)
 
     def fill(self) -> None:
@@ -101,7 +101,7 @@ class _Side:
                     body = pick(self.rng, KINDS[kind])
                     along = self.park(body, along) if along + 1.12 * body.mesh.size[0] < end else along + 2.0
                 else:
-                    along = self.two_wheelers(by_name()[kind], along, 0.8 if kind == "bicycle" else 1.1)
+                    along = self.two_wheelers(by_name()[kind], along, 0.75 if kind == "bicycle" else 0.95)
 
 
 def fill_kerbs(town: Town, rng: np.random.Generator) -> Placement:

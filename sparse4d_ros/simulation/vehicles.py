@@ -125,7 +125,7 @@ def _bus(name: str, length: float, height: float, belt: float, doors: bool) -> M
         block((-half - 0.01, -half + 0.2), (-half_width + 0.25, half_width - 0.25), (belt + 0.2, top), GLASS),
         block((-half, half), (-half_width - 0.015, half_width + 0.015), (0.55, 0.75), WHITE, SECONDARY),
         block((-0.35 * length, 0.1 * length), (-0.75, 0.75), (height - 0.02, height + 0.16), SHADE),
-        *_wheels((0.31 * length, -0.27 * length), 1.30, 0.50, 0.35),
+        *_wheels((0.31 * length, -0.27 * length), 1.33, 0.50, 0.35),
         *_lamps(half, -half, 1.20, 0.62, 0.85, 0.34),
     ]
     if doors:

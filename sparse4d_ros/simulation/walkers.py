@@ -57,8 +57,8 @@ class Walkers:
             offset = side * rng.uniform(section.half_road + 0.9, section.half_total - 0.4)
             along = rng.uniform(2.0, street.length - 2.0)
             if rng.random() < 0.25:
-                for _ in range(rng.integers(1, 4)):
-                    spot = street.point(along + rng.normal(0.0, 0.9), offset + rng.uniform(-0.3, 0.3))
+                for neighbour in range(rng.integers(1, 4)):
+                    spot = street.point(along + 0.85 * neighbour + rng.uniform(0.0, 0.15), offset + rng.uniform(-0.3, 0.3))
                     angle = rng.uniform(-np.pi, np.pi)
                     self._add(rng, np.stack([spot, spot + [np.cos(angle), np.sin(angle)]]), end_s, 0.0, "standing")
                 continue

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parent
 
 def requirements(*groups: str) -> list[str]:
     """Lines of requirements/<group>.txt, which set-up hands to pip as well."""
-    lines = (line.strip() for group in groups for line in (ROOT / "requirements" / f"{group}.txt").read_text().splitlines())
-    return sorted({line for line in lines if line and not line.startswith("#")})
+    text = "\n".join((ROOT / "requirements" / f"{group}.txt").read_text() for group in groups)
+    return sorted({line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")})
 
 
 def shared_files(*folders: str) -> list[tuple[str, list[str]]]:

@@ -45,7 +45,7 @@ def check_python(version: tuple[int, ...], from_wheels: bool) -> None:
 
 def check_venv_module() -> None:
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise SetupFailure(f"{sys.executable} cannot make virtual environments (its venv or ensurepip module is missing)",
+        raise SetupFailure(f"{sys.executable} cannot make virtual environments: its venv or ensurepip module is missing",
                            "sudo apt-get install python3-venv")
 
 
@@ -53,7 +53,7 @@ def check_platform(system: str, machine: str) -> None:
     if (system, machine) != ("Linux", "x86_64"):
         raise SetupFailure(
             f"ROS 2 on PyPI exists for Linux on x86-64 only, this is {system} on {machine}",
-            "install a ROS 2 distribution (https://docs.ros.org), `source /opt/ros/<name>/setup.bash` and run make again",
+            "install a ROS 2 distribution (https://docs.ros.org), `source /opt/ros/<name>/setup.bash` and run again",
         )
 
 

@@ -69,8 +69,8 @@ def install(layout: Layout, log: str, *arguments: str) -> None:
     constraints = ["-c", str(layout.requirements("constraints"))]
     if layout.sourced:
         constraints += _constraints_of_distribution(layout)
-    command = [str(layout.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off", *constraints, *arguments]
-    run_logged(command, layout.logs / log, _PIP_REMEDY, pip_environment(dict(os.environ), layout))
+    pip = [str(layout.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+    run_logged([*pip, *constraints, *arguments], layout.logs / log, _PIP_REMEDY, pip_environment(dict(os.environ), layout))
 
 
 def install_torch(layout: Layout) -> None:

@@ -97,8 +97,8 @@ def run_logged(command: list[str], log: Path, remedy: str, env: dict[str, str] |
     if process.returncode:
         tail = "\n".join(f"      | {line}" for line in last_lines)
         name = " ".join([Path(command[0]).name, *command[1:4]])
-        raise SetupFailure(f"`{name[:60]} ...` ended with code {process.returncode}. Its last lines:\n{tail}\n      (everything: {log})",
-                           _remedy_for(last_lines, remedy))
+        problem = f"`{name[:60]} ...` ended with code {process.returncode}. Its last lines:\n{tail}\n      (all: {log})"
+        raise SetupFailure(problem, _remedy_for(last_lines, remedy))
 
 
 def _show_progress(process: subprocess.Popen, last_lines: deque[str]) -> None:
@@ -125,7 +125,7 @@ def _remedy_for(lines: Iterable[str], otherwise: str) -> str:
     """Causes that have nothing to do with the step itself."""
     text = "\n".join(lines)
     if "No space left on device" in text:
-        return "free some disk space (about 3 GB are needed) and run the same command again; it goes on where it stopped"
+        return "free some disk space (about 3 GB are needed) and run the same command again; it goes on from here"
     if any(sign in text for sign in ("Temporary failure in name resolution", "NewConnectionError", "ConnectTimeout")):
         return "check the network (or the proxy and index that pip is configured with) and run the same command again"
     return otherwise

@@ -9,10 +9,10 @@ from typing import Any
 
 from sparse4d_ros.node.frame_set import Counters
 
-# Rhythm is told from this many steps between images. Dropped images make steps longer, never shorter: the
-# third shortest is the period even when most are too long, or two stray ones too short.
+# Rhythm is told from this many steps between images, from three on. Dropped images make steps longer, never
+# shorter: the lower quartile is the period even when most are too long, or two stray ones too short.
 _RECENT = 9
-_SHORT = 2
+_ENOUGH = 3
 # A replay this much slower than its stamps stretches the waits; below it is jitter.
 _SLOW_REPLAY, _SLOWEST_REPLAY = 1.25, 10.0
 # How far the usual offset follows one new observation.
@@ -65,7 +65,7 @@ class CameraTrack:
     @property
     def knows_period(self) -> bool:
         """Enough images in a row were seen that one dropped among them does not double the period."""
-        return len(self._stamp_steps) > _SHORT
+        return len(self._stamp_steps) >= _ENOUGH
 
     def delay_ns(self) -> float | None:
         """Usual arrival minus stamp."""
@@ -76,7 +76,7 @@ class CameraTrack:
         if self.newest_ns is not None and self.last_arrival_ns is not None:
             self._stamp_steps.append(stamp_ns - self.newest_ns)
             self._arrival_steps.append(arrival_ns - self.last_arrival_ns)
-            self.period_ns = min(sorted(self._stamp_steps)[:_SHORT + 1][-1], self._stamp_steps[-1])
+            self.period_ns = min(sorted(self._stamp_steps)[len(self._stamp_steps) // 4], self._stamp_steps[-1])
             if len(self._stamp_steps) > _RECENT // 2:
                 ratio = median(self._arrival_steps) / median(self._stamp_steps)
                 self.slowness = min(ratio, _SLOWEST_REPLAY) if ratio > _SLOW_REPLAY else 1.0

@@ -324,56 +324,6 @@ def test_unknown_velocity_survives(tmp_path):
     np.testing.assert_allclose(next(iter(BagDrive(tmp_path / "bag"))).objects.boxes, boxes, atol=1e-6)
 
 
-# Pixels
-
-def test_every_encoding_shows_the_same_red_and_grey():
-    red = np.zeros((4, 6, 3), dtype=np.uint8)
-    red[..., 2] = 200
-    padded = np.zeros((4, 24), dtype=np.uint8)
-    padded[:, :18] = cv2.cvtColor(red, cv2.COLOR_BGR2RGB).reshape(4, 18)
-    np.testing.assert_array_equal(images.decode_raw(padded.tobytes(), "rgb8", 4, 6, 24), red)
-    np.testing.assert_array_equal(images.decode_raw(red.tobytes(), "bgr8", 4, 6, 18), red)
-    for encoding, code in (("rgba8", cv2.COLOR_BGR2RGBA), ("bgra8", cv2.COLOR_BGR2BGRA)):
-        data = cv2.cvtColor(red, code).tobytes()
-        np.testing.assert_array_equal(images.decode_raw(data, encoding, 4, 6, 24), red)
-    grey = np.full((4, 6), 90, dtype=np.uint8)
-    assert (images.decode_raw(grey.tobytes(), "mono8", 4, 6, 6) == 90).all()
-
-
-@pytest.mark.parametrize(("pattern", "red_at"), [
-    ("rggb", (0, 0)), ("bggr", (1, 1)), ("gbrg", (1, 0)), ("grbg", (0, 1)),
-])
-def test_bayer_patterns_put_red_where_their_name_says(pattern, red_at):
-    mosaic = np.zeros((8, 8), dtype=np.uint8)
-    mosaic[red_at[0]::2, red_at[1]::2] = 200
-    image = images.decode_raw(mosaic.tobytes(), f"bayer_{pattern}8", 8, 8, 8)
-    assert image[2:-2, 2:-2, 2].min() > 150
-    assert image[2:-2, 2:-2, :2].max() == 0
-
-
-@pytest.mark.parametrize(("encoding", "order"), [("yuv422", "uyvy"), ("yuv422_yuy2", "yuyv")])
-def test_yuv422_orders(encoding, order):
-    values = {"y": [82, 82], "u": [90], "v": [240]}  # red in BT.601
-    pixels = [values[letter][0] for letter in order]
-    image = images.decode_raw(np.array(pixels * 3 * 4, dtype=np.uint8).tobytes(), encoding, 4, 6, 12)
-    assert (np.abs(image.reshape(-1, 3).astype(int) - [0, 0, 255]).max(axis=0) < 12).all()
-
-
-@pytest.mark.parametrize(("fields", "word"), [
-    (("32FC1", 4, 6, 24), "32FC1"), (("rgb8", 4, 6, 17), "step"), (("rgb8", 5, 6, 18), "announced"),
-    (("rgb8", 0, 6, 18), "0"), (("yuv422", 4, 3, 6), "odd|convert"),
-])
-def test_images_that_do_not_add_up_are_refused(fields, word):
-    with pytest.raises(ValueError, match=word):
-        images.decode_raw(bytes(72), *fields)
-
-
-def test_bytes_that_are_no_picture_are_refused():
-    for data in (b"", b"\xff\xd8nothing"):
-        with pytest.raises(ValueError, match="no JPEG or PNG"):
-            images.decode_compressed(data)
-
-
 # Poses and sets
 
 stamps = st.integers(0, 10**10)

@@ -16,10 +16,11 @@ from rosbags.serde import SerdeError
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.errors import UserError
 
-# What rosbags lets through for damaged files besides its own errors: unpacking short records,
-# asserting on footers, decompressing garbage (zstd and lz4 raise their own RuntimeErrors).
+# What rosbags lets through for damaged files besides its own errors: unpacking short records, asserting on
+# footers, reading as many bytes as a broken length says, decompressing garbage (zstd and lz4 raise RuntimeErrors).
 _DAMAGED = (AnyReaderError, ReaderError, SerdeError, sqlite3.Error, struct.error, AssertionError, OSError,
-            EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError)
+            EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError,
+            MemoryError, OverflowError)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ memory holds a few sets however long the drive is.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ class BagDrive:
                     continue
                 held[key] = (connection, raw)
                 while members is not None and all(item in held for item in members.items()):
-                    pictures = {camera: self._decode(reader, *held.pop((camera, stamp)))
+                    pictures = {camera: self._decode(reader, *held.pop((camera, stamp)), camera)
                                 for camera, stamp in members.items()}
                     wanted.difference_update(members.items())
                     yield self._labelled(members, pictures)
@@ -130,7 +131,8 @@ class BagDrive:
             if topic in camera_of:
                 camera = camera_of[topic]
                 if camera not in self._camera_frames:
-                    self._camera_frames[camera] = self._parse(reader, connection, raw).header.frame_id
+                    with self._blaming(topic):
+                        self._camera_frames[camera] = self._parse(reader, connection, raw).header.frame_id
                 stamps[camera].append(self._stamp(topic, raw))
             elif topic in info_of:
                 camera = info_of[topic]
@@ -145,38 +147,36 @@ class BagDrive:
         return stamps
 
     def _add_calibration(self, camera: str, topic: str, message) -> None:
-        intrinsic = np.array(message.k, dtype=np.float64).reshape(3, 3)
+        with self._blaming(topic):
+            intrinsic = np.array(message.k, dtype=np.float64).reshape(3, 3)
+            distorted = np.any(np.asarray(message.d) != 0.0)
         if not np.isfinite(intrinsic).all() or intrinsic[0, 0] <= 0 or intrinsic[1, 1] <= 0:
             raise UserError(f"{self.path}: {topic} holds no calibration of camera {camera!r} "
                             f"(fx {intrinsic[0, 0]:g}, fy {intrinsic[1, 1]:g})")
         if camera in self._intrinsics and not np.array_equal(self._intrinsics[camera], intrinsic):
             raise UserError(f"{self.path}: the calibration of camera {camera!r} changes during the bag; "
                             "split the bag where it changes")
-        if camera not in self._intrinsics and np.any(np.asarray(message.d) != 0.0):
+        if camera not in self._intrinsics and distorted:
             log.warning("%s: camera %r has lens distortion (%s) and its images are used as they are; "
                         "rectified images project boxes where they belong", self.path, camera, topic)
         self._intrinsics[camera] = intrinsic
 
     def _add_objects(self, topic: str, message) -> None:
-        if message.header.frame_id != self.vehicle_frame:
-            raise UserError(f"{self.path}: {topic} is in frame {message.header.frame_id!r}, "
+        with self._blaming(topic):
+            frame_id, stamp_ns = message.header.frame_id, ros_messages.stamp_ns(message.header.stamp)
+            self._objects[stamp_ns] = ros_messages.objects_of(message)
+        if frame_id != self.vehicle_frame:
+            raise UserError(f"{self.path}: {topic} is in frame {frame_id!r}, "
                             f"not in the vehicle frame {self.vehicle_frame!r}")
-        try:
-            self._objects[ros_messages.stamp_ns(message.header.stamp)] = ros_messages.objects_of(message)
-        except ValueError as error:
-            raise UserError(f"{self.path}: {topic}: {error}") from error
 
     def _add_transforms(self, topic: str, message) -> None:
-        for item in message.transforms:
-            parent, child = item.header.frame_id, item.child_frame_id
-            try:
-                matrix = ros_messages.matrix_of(item)
+        with self._blaming(topic):
+            for item in message.transforms:
+                parent, child, matrix = item.header.frame_id, item.child_frame_id, ros_messages.matrix_of(item)
                 if topic == "/tf_static":
                     self._tree.add_static(parent, child, matrix)
                 else:
                     self._tree.add(parent, child, ros_messages.stamp_ns(item.header.stamp), matrix)
-            except ValueError as error:
-                raise UserError(f"{self.path}: {topic}, {parent} -> {child}: {error}") from error
 
     def _check(self, stamps: Mapping[str, list[int]]) -> None:
         """What every set needs."""
@@ -227,21 +227,27 @@ class BagDrive:
             objects=self._objects.get(stamp_ns),
         )
 
-    def _decode(self, reader: AnyReader, connection: Connection, raw: bytes) -> np.ndarray:
-        message = self._parse(reader, connection, raw)
-        try:
-            if connection.msgtype == ros_messages.COMPRESSED_IMAGE:
-                return images.decode_compressed(message.data)
-            return images.decode_raw(message.data, message.encoding, message.height, message.width, message.step)
-        except ValueError as error:
-            at_ns = ros_messages.stamp_ns(message.header.stamp)
-            raise UserError(f"{self.path}: the image on {connection.topic} at {at_ns} ns: {error}") from error
+    def _decode(self, reader: AnyReader, connection: Connection, raw: bytes, camera: str) -> np.ndarray:
+        with self._blaming(f"{connection.topic} at {self._stamp(connection.topic, raw)} ns"):
+            return images.decode(self._parse(reader, connection, raw), camera)
 
     def _stamp(self, topic: str, raw: bytes) -> int:
-        try:
+        with self._blaming(topic):
             return bag_files.header_stamp_ns(raw)
-        except ValueError as error:
-            raise UserError(f"{self.path}: {topic}: {error}") from error
+
+    @contextlib.contextmanager
+    def _blaming(self, where: str) -> Iterator[None]:
+        """Content that is not what the topic should carry becomes a sentence naming bag and topic.
+
+        AttributeError: bags bring their own message definitions, which may lack a field.
+        """
+        try:
+            yield
+        except UserError as error:
+            prefix = "" if str(self.path) in str(error) else f"{self.path}: {where}: "
+            raise UserError(f"{prefix}{error}") from error
+        except (ValueError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.path}: {where}: {error}") from error
 
     def _parse(self, reader: AnyReader, connection: Connection, raw: bytes):
         return bag_files.deserialize(reader, connection, raw)

@@ -141,17 +141,16 @@ class BagWriter:
     def _put_camera(self, camera: CameraFrame, jpeg: bytes | None) -> None:
         if camera.image is None and jpeg is None:
             return
+        frame_id = optical_frame(camera.name)
         if jpeg is None:
             jpeg = images.encode_jpeg(camera.image, self.jpeg_quality)
-            height, width = camera.image.shape[:2]
-        else:
-            height, width = images.decode_compressed(jpeg).shape[:2]
-        frame_id = optical_frame(camera.name)
+        picture = ros_messages.compressed_image(camera.stamp_ns, frame_id, jpeg)
+        image = images.decode(picture, camera.name) if camera.image is None else camera.image
+        height, width = image.shape[:2]
         at_ns = camera.stamp_ns + IMAGE_DELAY_NS
         self._put(f"/camera/{camera.name}/camera_info", ros_messages.CAMERA_INFO, at_ns,
                   ros_messages.camera_info(camera.stamp_ns, frame_id, camera.intrinsic, width, height))
-        self._put(f"/camera/{camera.name}/image/compressed", ros_messages.COMPRESSED_IMAGE, at_ns,
-                  ros_messages.compressed_image(camera.stamp_ns, frame_id, jpeg))
+        self._put(f"/camera/{camera.name}/image/compressed", ros_messages.COMPRESSED_IMAGE, at_ns, picture)
 
     def _put_poses(self, until_ns: int) -> None:
         """Queue the known poses up to a time, and interpolated ones between them."""

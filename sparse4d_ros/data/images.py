@@ -1,21 +1,26 @@
-"""Pixels of ROS image messages as BGR uint8, the order of the whole package (OpenCV does the work)."""
+"""Image messages to BGR pictures: ``sensor_msgs/Image`` and ``CompressedImage``, from rclpy or from a bag.
+
+What cannot be trusted is refused with the two numbers that disagree; channels are never guessed. No ROS
+import: messages are only read.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
 
-# encoding -> (bytes per pixel, OpenCV conversion to BGR or None).
-# OpenCV names a Bayer pattern by its second row from the second column on, ROS by its first row from
-# the first: rggb is "BayerBG" there.
+from sparse4d_ros.errors import UserError
+
+# Encoding (sensor_msgs/image_encodings.hpp) → bytes per pixel and OpenCV conversion to BGR. OpenCV names a
+# Bayer pattern by its second row, ROS by its first.
 _ENCODINGS: dict[str, tuple[int, int | None]] = {
     "bgr8": (3, None),
-    "8UC3": (3, None),
     "rgb8": (3, cv2.COLOR_RGB2BGR),
     "bgra8": (4, cv2.COLOR_BGRA2BGR),
     "rgba8": (4, cv2.COLOR_RGBA2BGR),
     "mono8": (1, cv2.COLOR_GRAY2BGR),
-    "8UC1": (1, cv2.COLOR_GRAY2BGR),
     "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR),
     "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
     "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR),
@@ -25,46 +30,116 @@ _ENCODINGS: dict[str, tuple[int, int | None]] = {
     "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
     "yuyv": (2, cv2.COLOR_YUV2BGR_YUY2),
 }
-ENCODINGS = tuple(_ENCODINGS)
+ENCODINGS = frozenset(_ENCODINGS)
+_YUV422 = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
+
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+# The picture as the camera stored it: an orientation tag would turn it away from its camera_info.
+_FLAGS = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
+          8: cv2.IMREAD_REDUCED_COLOR_8}
+# Eight times 4K; what a header beyond it announces is not a picture but a broken header.
+_MAX_PIXELS = 1 << 26
 
 
-def decode_raw(data: bytes | np.ndarray, encoding: str, height: int, width: int, step: int) -> np.ndarray:
-    """``[height, width, 3]`` BGR of a sensor_msgs/Image's fields; ``step`` is bytes per row, padding allowed.
+class CameraError(UserError):
+    """An image or a camera_info that cannot be used; the sentence names the camera."""
 
-    Raises ``ValueError`` for an unknown encoding or sizes that do not fit the data.
+
+def decode(message: Any, camera: str, reduce: int = 1) -> np.ndarray:
+    """The picture of a message, ``[height, width, 3]`` BGR uint8.
+
+    ``reduce`` 2, 4 or 8 decodes a JPEG or PNG at that fraction of its size (rounded up), which is much cheaper
+    for a JPEG; K then scales with the size. Raw images stay as they are; ``bgr8`` is a view of
+    the message's data, not to be written to. ``CameraError`` if the message does not hold what it says.
     """
+    if reduce not in _FLAGS:
+        raise ValueError(f"reduce is {reduce}, expected one of {sorted(_FLAGS)}")
+    if hasattr(message, "encoding"):
+        return _decode_raw(message, camera)
+    return _decode_compressed(message, camera, reduce)
+
+
+def _decode_raw(message: Any, camera: str) -> np.ndarray:
+    encoding, width, height = message.encoding, message.width, message.height
+    if width < 1 or height < 1:
+        raise CameraError(f"camera '{camera}': the image's size is {width}x{height}")
     if encoding not in _ENCODINGS:
-        raise ValueError(f"the encoding {encoding!r} is not supported (these are: {', '.join(ENCODINGS)})")
-    channels, conversion = _ENCODINGS[encoding]
-    if height < 1 or width < 1:
-        raise ValueError(f"the image is {width}x{height} pixels")
-    if step < width * channels:
-        raise ValueError(f"a row of {width} pixels in {encoding} needs {width * channels} bytes, step says {step}")
-    pixels = np.frombuffer(data, dtype=np.uint8)
-    if pixels.size < step * height:
-        raise ValueError(f"{height} rows of {step} bytes are announced, the data has {pixels.size} bytes")
-    rows = pixels[:step * height].reshape(height, step)[:, :width * channels]
-    image = rows.reshape(height, width, channels) if channels > 1 else rows
-    if conversion is None:
-        return np.ascontiguousarray(image)
+        raise CameraError(f"camera '{camera}': encoding '{encoding}' is not supported (known: "
+                          f"{', '.join(_ENCODINGS)})")
+    pixel_bytes, conversion = _ENCODINGS[encoding]
+    if message.step < width * pixel_bytes:
+        raise CameraError(f"camera '{camera}': the image's step is {message.step} bytes, but {width} pixels of "
+                          f"{encoding} take {width * pixel_bytes}")
+    data = _bytes(message, camera)
+    if data.size != message.step * height:
+        raise CameraError(f"camera '{camera}': the image holds {data.size} bytes, but {height} rows of "
+                          f"{message.step} bytes are {message.step * height}")
+    if encoding in _YUV422 and width % 2:
+        raise CameraError(f"camera '{camera}': a {encoding} image cannot be {width} pixels wide, they come in pairs")
+    if encoding.startswith("bayer_") and min(width, height) < 4:
+        raise CameraError(f"camera '{camera}': a {encoding} image of {width}x{height} is too small for its pattern")
+    # Rows may be padded; a view with the message's own step needs no copy.
+    shape = (height, width) if pixel_bytes == 1 else (height, width, pixel_bytes)
+    strides = (message.step, 1) if pixel_bytes == 1 else (message.step, pixel_bytes, 1)
+    pixels = np.ndarray(shape, np.uint8, data.data, strides=strides)
+    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+
+
+def _decode_compressed(message: Any, camera: str, reduce: int) -> np.ndarray:
+    if "compressedDepth" in message.format:
+        raise CameraError(f"camera '{camera}': format '{message.format}' is a depth image")
+    data = _bytes(message, camera)
+    start = data[:24].tobytes()
+    if start.startswith(_JPEG_START):
+        # Decoders fill a truncated picture with grey, or with what came before.
+        if not data[-4096:].tobytes().rstrip(b"\0").endswith(_JPEG_END):
+            raise CameraError(f"camera '{camera}': the JPEG of {data.size} bytes is truncated: it has no end marker")
+        width, height = _jpeg_size(data)
+    elif start.startswith(_PNG_START) and len(start) == 24:
+        width, height = int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+    else:
+        raise CameraError(f"camera '{camera}': the compressed image (format '{message.format}', {data.size} bytes) "
+                          "is neither JPEG nor PNG")
+    if width * height > _MAX_PIXELS:
+        raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes says it is {width}x{height}, "
+                          f"more than {_MAX_PIXELS} pixels")
     try:
-        return cv2.cvtColor(np.ascontiguousarray(image), conversion)
-    except cv2.error as error:  # e.g. 4:2:2 with an odd width
-        raise ValueError(f"a {width}x{height} image cannot be converted from {encoding}: {error.err}") from error
-
-
-def decode_compressed(data: bytes | np.ndarray) -> np.ndarray:
-    """``[height, width, 3]`` BGR of JPEG or PNG bytes; ``ValueError`` if they are neither or cut short."""
-    buffer = np.frombuffer(data, dtype=np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+        image = cv2.imdecode(data, _FLAGS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes cannot be decoded: "
+                          f"{error.err or error}") from error
     if image is None:
-        raise ValueError(f"the {buffer.size} bytes are no JPEG or PNG image that can be decoded")
+        raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes cannot be decoded")
     return image
 
 
+def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
+    """Width and height as the frame header gives them, 0 0 if there is none: a broken one could ask for gigabytes."""
+    position = 2
+    while position + 9 <= data.size and data[position] == 0xFF:
+        marker, head = int(data[position + 1]), data[position + 2:position + 9].tobytes()
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(head[5:7], "big"), int.from_bytes(head[3:5], "big")
+        # Fill bytes before a marker have no length.
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(head[:2], "big")
+    return 0, 0
+
+
+def _bytes(message: Any, camera: str) -> np.ndarray:
+    """The data as uint8 without a copy: ``array.array`` from rclpy, an array or bytes from a bag."""
+    try:
+        return np.frombuffer(message.data, np.uint8) if len(message.data) else np.empty(0, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise CameraError(f"camera '{camera}': the image's data is not a row of bytes: {error}") from error
+
+
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """JPEG bytes of a BGR image."""
-    ok, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    """JPEG bytes of a BGR image, ``quality`` 0 to 100; ``ValueError`` for an array that is no image."""
+    try:
+        ok, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        raise ValueError(f"an array of shape {image.shape} and type {image.dtype} is no image: {error.err}") from error
     if not ok:
         raise ValueError(f"an image of shape {image.shape} and type {image.dtype} cannot be written as JPEG")
     return buffer.tobytes()

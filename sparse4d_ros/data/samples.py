@@ -27,7 +27,7 @@ import numpy as np
 
 from sparse4d_ros import geometry
 from sparse4d_ros.boxes import BOX_COLUMNS, NUSCENES_CLASSES
-from sparse4d_ros.data import images
+from sparse4d_ros.data import images, ros_messages
 from sparse4d_ros.data.bag_reader import CAMERA_ORDER
 from sparse4d_ros.data.bag_writer import BagWriter
 from sparse4d_ros.errors import UserError
@@ -197,8 +197,8 @@ def _jpeg(path: Path) -> bytes:
     if data.startswith(b"\xff\xd8"):
         return data
     try:
-        return images.encode_jpeg(images.decode_compressed(data), quality=95)
-    except ValueError as error:
+        return images.encode_jpeg(images.decode(ros_messages.compressed_image(0, "", data), path.stem), quality=95)
+    except UserError as error:
         raise UserError(f"the image {path}: {error}") from error
 
 

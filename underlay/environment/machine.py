@@ -45,7 +45,7 @@ def check_python(version: tuple[int, ...], from_wheels: bool) -> None:
 
 def check_venv_module() -> None:
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise SetupFailure(f"{sys.executable} cannot make virtual environments: its venv or ensurepip module is missing",
+        raise SetupFailure(f"{sys.executable} cannot make virtual environments (no venv or ensurepip module)",
                            "sudo apt-get install python3-venv")
 
 

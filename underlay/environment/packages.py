@@ -70,7 +70,8 @@ def install(layout: Layout, log: str, *arguments: str) -> None:
     if layout.sourced:
         constraints += _constraints_of_distribution(layout)
     pip = [str(layout.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
-    run_logged([*pip, *constraints, *arguments], layout.logs / log, _PIP_REMEDY, pip_environment(dict(os.environ), layout))
+    env = pip_environment(dict(os.environ), layout)
+    run_logged([*pip, *constraints, *arguments], layout.logs / log, _PIP_REMEDY, env)
 
 
 def install_torch(layout: Layout) -> None:

@@ -106,8 +106,8 @@ def write_environment_file(layout: Layout) -> None:
         "# The source tree first: an edit takes effect at once. The messages are found behind it.",
         f"export PYTHONPATH={quoted['repository']}\"${{PYTHONPATH:+:$PYTHONPATH}}\"",
         "# Shared memory large enough for camera images; a profile of your own is left alone.",
-        f"export FASTRTPS_DEFAULT_PROFILES_FILE=\"${{FASTRTPS_DEFAULT_PROFILES_FILE:-{quoted['profile']}}}\"",
-        f"export FASTDDS_DEFAULT_PROFILES_FILE=\"${{FASTDDS_DEFAULT_PROFILES_FILE:-{quoted['profile']}}}\"",
+        *(f'[ -n "${{{name}:-}}" ] || export {name}={quoted["profile"]}'
+          for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")),  # Fast DDS 2 and 3
     ]
     layout.environment_file.write_text("\n".join(lines) + "\n")
 

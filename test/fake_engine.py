@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sparse4d_ros import boxes, geometry
-from sparse4d_ros.engine.detections import Detections
-from sparse4d_ros.engine.errors import FrameRejected
+from sparse4d_ros.engine import Detections, FrameRejected
 from sparse4d_ros.frame import CameraFrame, Frame
 
 NAMES = ("front", "front_right", "front_left", "back", "back_left", "back_right")

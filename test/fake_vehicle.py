@@ -80,28 +80,25 @@ class FakeVehicle:
     """Publishes one frame set when told to; `publish` returns at once."""
 
     def __init__(self, node: Node, target: str = "/sparse4d_node", transport: str = "compressed",
-                 cameras: Iterable[str] = NAMES, reliable: bool = False) -> None:
+                 cameras: Iterable[str] = NAMES, reliable: bool = False,
+                 topic_pattern: tuple[str, str] | None = None) -> None:
+        """Publishes on the inputs of the node `target`, or on topics by patterns with ``{name}``."""
         self.cameras, self.transport = tuple(cameras), transport
+        self.frames = {name: f"{name}_optical_frame" for name in self.cameras}
         self._kind = CompressedImage if transport == "compressed" else Image
         quality = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE if reliable
                              else ReliabilityPolicy.BEST_EFFORT)
-        self.images = {name: node.create_publisher(self._kind, self._topic(target, topics.image(name, transport)),
-                                                   quality) for name in self.cameras}
-        self.infos = {name: node.create_publisher(CameraInfo, self._topic(target, topics.camera_info(name)), quality)
+        image, info = topic_pattern or (topics.image("{name}", transport).replace("~", target),
+                                        topics.camera_info("{name}").replace("~", target))
+        self.images = {name: node.create_publisher(self._kind, image.format(name=name), quality)
+                       for name in self.cameras}
+        self.infos = {name: node.create_publisher(CameraInfo, info.format(name=name), quality)
                       for name in self.cameras}
         self.tf = node.create_publisher(TFMessage, "/tf", 100)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.tf_static = node.create_publisher(TFMessage, "/tf_static", latched)
         self.tf_static.publish(TFMessage(transforms=[
-            transform_message("base_link", self.frame(name), vehicle_from_camera(name), 0) for name in self.cameras]))
-
-    @staticmethod
-    def _topic(target: str, name: str) -> str:
-        return name.replace("~", target)
-
-    @staticmethod
-    def frame(name: str) -> str:
-        return f"{name}_optical_frame"
+            transform_message("base_link", self.frames[name], vehicle_from_camera(name), 0) for name in self.cameras]))
 
     def connected(self) -> bool:
         return all(p.get_subscription_count() > 0 for p in (*self.images.values(), *self.infos.values(), self.tf,
@@ -128,7 +125,7 @@ class FakeVehicle:
         message = CameraInfo(width=WIDTH, height=HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5,
                              k=INTRINSIC.ravel(), r=np.eye(3).ravel(),
                              p=np.hstack([INTRINSIC, np.zeros((3, 1))]).ravel())
-        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self.frame(name)
+        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self.frames[name]
         return message
 
     def image_message(self, name: str, reference_ns: int, stamp_ns: int) -> Image | CompressedImage:
@@ -139,7 +136,7 @@ class FakeVehicle:
         else:
             message = Image(width=WIDTH, height=HEIGHT, encoding="bgr8", step=3 * WIDTH)
             message.data = image.tobytes()
-        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self.frame(name)
+        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self.frames[name]
         return message
 
 

@@ -13,9 +13,12 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from sparse4d_ros.node.cameras import CameraState, CameraStatus
-from sparse4d_ros.node.parameters import Settings
+from sparse4d_ros.node.settings import Settings
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+#: A stamp this far ahead of the node's clock, or this old, is a matter of clocks, not of speed.
+_FUTURE_MS, _OTHER_CLOCK_MS = 1e3, 60e3
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class PipelineSnapshot:
 
     lifecycle: str
     enabled: bool
+    #: Simulated time is asked for and has not begun.
+    waiting_clock: bool
     #: Text of the last failed transform lookup; empty while lookups succeed.
     ego_error: str
     ego_dropped: int
@@ -121,8 +126,14 @@ def _model_level(pipeline: PipelineSnapshot, settings: Settings, delays: np.ndar
         return WARN, f"node is {pipeline.lifecycle}"
     if not pipeline.enabled:
         return WARN, "disabled by ~/set_enabled"
-    if len(delays) and float(np.median(delays)) > settings.sustained_delay_ms:
-        return WARN, (f"outputs come {np.median(delays):.0f} ms after their images "
+    if pipeline.waiting_clock:
+        return WARN, "use_sim_time is set but nothing publishes /clock; timeouts run on the steady clock meanwhile"
+    delay_ms = float(np.median(delays)) if len(delays) else 0.0
+    if delay_ms < -_FUTURE_MS or delay_ms > _OTHER_CLOCK_MS:
+        return WARN, (f"image stamps are {-delay_ms / 1e3:+.1f} s off the node's clock: check the cameras' clocks; "
+                      "for a recording, use_sim_time and /clock")
+    if delay_ms > settings.sustained_delay_ms:
+        return WARN, (f"outputs come {delay_ms:.0f} ms after their images "
                       f"(limit {settings.sustained_delay_ms:.0f} ms)")
     return OK, "running" if pipeline.output_age_ms is not None else "ready, no frame yet"
 

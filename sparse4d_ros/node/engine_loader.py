@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.node.parameters import Settings
+from sparse4d_ros.node.settings import Settings
 
 
 def load_engine(settings: Settings) -> Any:
@@ -18,7 +18,10 @@ def load_engine(settings: Settings) -> Any:
     check_package(package, settings)
     options = EngineOptions(
         score_threshold=settings.score_threshold, class_score_thresholds=dict(settings.class_score_thresholds),
-        max_objects=settings.max_objects, max_interval_s=settings.max_interval_s)
+        max_objects=settings.max_objects, max_range_m=settings.max_range_m, max_interval_s=settings.max_interval_s,
+        score_mode=settings.score_mode, nms_iou=settings.nms_iou or None,
+        bank_min_confidence=settings.bank_min_confidence or None, bank_max_unseen=settings.bank_max_unseen or None,
+        association_similarity=settings.association_similarity or None)
     return Engine(package, backend=settings.model_backend, device=settings.model_device or None,
                   precision=settings.model_precision, options=options)
 
@@ -30,12 +33,14 @@ def package_folder(text: str) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
         return path
+    if len(path.parts) > 1:
+        raise UserError(f"The parameter 'model.package' is '{text}', but there is no such folder.")
     shipped = share_path("models")
-    if len(path.parts) == 1 and (shipped / text).is_dir():
+    if (shipped / text).is_dir():
         return shipped / text
-    names = sorted(child.name for child in shipped.iterdir() if child.is_dir()) if shipped.is_dir() else []
+    names = sorted(child.name for child in shipped.iterdir() if child.is_dir())
     raise UserError(f"The parameter 'model.package' is '{text}', which is neither a folder nor one of the shipped "
-                    f"packages ({', '.join(names) or 'none found'}).")
+                    f"packages ({', '.join(names) or 'none'}).")
 
 
 def check_package(package: Any, settings: Settings) -> None:

@@ -13,8 +13,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sparse4d_ros.node import messages, qos, topics
 from sparse4d_ros.node.cameras import Camera, CameraError
-from sparse4d_ros.node.parameters import Settings
 from sparse4d_ros.node.pipeline import Log
+from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.node.synchronizer import FrameSet, Synchronizer
 
 #: How often waiting sets are looked at; small beside max_wait_ms, cheap beside the images.
@@ -84,7 +84,7 @@ class CameraInputs:
             self._log.error(f"camera_info_{name}", str(error))
             return
         if notice:
-            self._log.warning(f"camera_info_{name}", notice)
+            self._log.info(notice)
 
     def _poll(self) -> None:
         if self.enabled:

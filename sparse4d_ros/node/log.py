@@ -18,6 +18,10 @@ class ThrottledLog:
         self._last: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
+    def info(self, text: str) -> None:
+        """What happens rarely by itself; never throttled."""
+        self._logger.info(text)
+
     def warning(self, key: str, text: str) -> None:
         """Log a warning unless one of the same key was logged just before."""
         suffix = self._due(key)

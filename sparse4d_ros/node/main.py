@@ -20,15 +20,11 @@ from sparse4d_ros.node.sparse4d_node import Sparse4DNode
 
 #: A process that was told to stop is gone after this, whatever hangs.
 _EXIT_WITHIN_S = 4.5
-_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any] = load_engine) -> int:
     """Run the node until SIGINT or SIGTERM (exit 0); 1 if it cannot start, with one sentence on stderr."""
-    # Blocked before any other thread exists, so that all inherit it and only the watcher below gets
-    # the signals: it works at once even while the main thread is inside a library, and, unlike
-    # rclpy's own handler, leaves the context alive for an orderly deactivation.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signals = _catch_signals()
     keep_image_blocks()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -40,7 +36,7 @@ def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     told = threading.Event()
-    threading.Thread(target=_watch_signals, args=(told, executor.wake), name="signals", daemon=True).start()
+    threading.Thread(target=_watch_signals, args=(signals, told, executor.wake), name="signals", daemon=True).start()
     while not told.is_set() and not node.fatal and rclpy.ok():
         executor.spin_once()
     stopped = node.close()
@@ -67,8 +63,23 @@ def keep_image_blocks() -> None:
         pass  # another C library, which has its own ways
 
 
-def _watch_signals(told: threading.Event, wake: Callable[[], None]) -> None:
-    signal.sigwait(_SIGNALS)
+def _catch_signals() -> int:
+    """File descriptor that becomes readable at SIGINT and SIGTERM.
+
+    Python runs handlers in the main thread between two lines of Python; that thread may be inside a
+    library for long. The descriptor is written at once, and a thread of its own reads it. rclpy's
+    handlers are not used: they end the context before the node could deactivate in order.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    signal.set_wakeup_fd(writer)
+    return reader
+
+
+def _watch_signals(signals: int, told: threading.Event, wake: Callable[[], None]) -> None:
+    os.read(signals, 1)
     told.set()
     wake()
     threading.Event().wait(_EXIT_WITHIN_S)

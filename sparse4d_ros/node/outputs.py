@@ -13,13 +13,12 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from sparse4d_ros import boxes, geometry
-from sparse4d_ros.engine.detections import Detections
 from sparse4d_ros.msg import TrackedObject3DArray
 from sparse4d_ros.node import messages, overlay, qos, topics
 from sparse4d_ros.node.markers import MarkerPainter, class_color
 from sparse4d_ros.node.messages import CameraReport, FrameReport
-from sparse4d_ros.node.parameters import Settings
 from sparse4d_ros.node.pipeline import Result
+from sparse4d_ros.node.settings import Settings
 
 
 class Outputs:
@@ -87,14 +86,14 @@ class Outputs:
         found = result.detections
         colors = [tuple(round(255 * part) for part in reversed(class_color(int(c)))) for c in found.class_ids]
         labels = [f"{track} {self._classes[c]}" for track, c in zip(found.track_ids, found.class_ids, strict=True)]
-        for camera in result.frame.cameras:
-            publisher = self._overlays[camera.name]
+        for (name, entry), camera in zip(result.frame_set.entries.items(), result.frame.cameras, strict=True):
+            publisher = self._overlays[name]
             if camera.image is None or not publisher.get_subscription_count():
                 continue
             image_from_vehicle = geometry.pad_intrinsic(camera.intrinsic) @ camera.camera_from_vehicle
             canvas = overlay.draw_boxes(camera.image, found.boxes, image_from_vehicle, colors, labels)
             message = CompressedImage(format="jpeg")
-            message.header = result.frame_set.entries[camera.name].payload.header
+            message.header = entry.payload.header
             message.data = overlay.jpeg(canvas)
             publisher.publish(message)
 
@@ -118,16 +117,3 @@ def camera_reports(result: Result) -> tuple[CameraReport, ...]:
     """What each camera contributed, in the model's order."""
     return tuple(CameraReport(name, entry.state.value, entry.stamp_ns)
                  for name, entry in result.frame_set.entries.items())
-
-
-def within_range(found: Detections, max_range_m: float, max_objects: int) -> Detections:
-    """The detections within a distance of the vehicle seen from above, at most so many, best first."""
-    near = np.hypot(found.boxes[:, boxes.X], found.boxes[:, boxes.Y]) <= max_range_m
-    keep = np.flatnonzero(near)[:max_objects]
-    if len(keep) == len(found):
-        return found
-    columns = {item.name: getattr(found, item.name)[keep] for item in dataclasses.fields(found)
-               if isinstance(getattr(found, item.name), np.ndarray)}
-    return dataclasses.replace(found, **columns)
-
-

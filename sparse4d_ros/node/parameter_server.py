@@ -8,7 +8,7 @@ from rclpy.parameter import Parameter
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node import parameters
-from sparse4d_ros.node.parameters import Settings
+from sparse4d_ros.node.settings import Settings
 
 
 class ParameterServer:

@@ -17,12 +17,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sparse4d_ros.engine.detections import Detections
-from sparse4d_ros.engine.errors import FrameRejected, NumericalError
+from sparse4d_ros.engine import Detections, FrameRejected, NumericalError
 from sparse4d_ros.frame import CameraFrame, Frame
 from sparse4d_ros.node.cameras import Camera, CameraError
 from sparse4d_ros.node.ego_motion import EgoMotion, EgoMotionError, EgoPoses
-from sparse4d_ros.node.parameters import Settings
+from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.node.synchronizer import FrameSet, InputState
 
 #: Recent frames that latency percentiles are taken over.
@@ -30,8 +29,9 @@ _RECENT = 200
 
 
 class Log(Protocol):
-    """Where sentences go, at most one a second for each key."""
+    """Where sentences go; warnings and errors at most one a second for each key."""
 
+    def info(self, text: str) -> None: ...
     def warning(self, key: str, text: str) -> None: ...
     def error(self, key: str, text: str) -> None: ...
 
@@ -152,16 +152,18 @@ class Pipeline:
     def _frame(self, frame_set: FrameSet, images: Mapping[str, tuple[np.ndarray, np.ndarray]],
                poses: EgoPoses) -> Frame:
         cameras = []
-        for name, entry in frame_set.entries.items():
+        # The model knows its own camera names; ours are paired with them by order.
+        for model_name, (name, entry) in zip(self._engine.package.cameras, frame_set.entries.items(), strict=True):
             image, intrinsic = images.get(name, (None, np.eye(3)))
             extrinsic = poses.camera_from_vehicle.get(name, np.eye(4))  # of a missing camera: masked by the network
             stamp_ns = frame_set.reference_stamp_ns if entry.stamp_ns is None else entry.stamp_ns
-            cameras.append(CameraFrame(name, image, intrinsic, extrinsic, stamp_ns))
+            cameras.append(CameraFrame(model_name, image, intrinsic, extrinsic, stamp_ns))
         # Without ego motion the bank has just been emptied: no pose is compared with this one.
         pose = np.eye(4) if poses.fixed_from_vehicle is None else poses.fixed_from_vehicle
         return Frame(frame_set.reference_stamp_ns, tuple(cameras), pose)
 
     def _step(self, frame: Frame) -> Detections | None:
+        epoch = self.state.epoch
         try:
             detections, self.state = self._engine.step(frame, self.state)
         except FrameRejected as error:
@@ -177,6 +179,11 @@ class Pipeline:
             return None
         with self._statistics.lock:
             self._statistics.failure, self._statistics.failures_in_row = "", 0
+            if detections.epoch != epoch:
+                self._statistics.resets["long_gap"] += 1
+        if len(detections) >= self._settings.max_objects:
+            self._log.warning("max_objects", f"the network found {self._settings.max_objects} objects or more; only "
+                              "the best max_objects are published: is score_threshold too low for this model?")
         return detections
 
     def _finish(self, result: Result) -> None:

@@ -16,10 +16,10 @@ from sparse4d_ros.node.cameras import Camera
 from sparse4d_ros.node.diagnostics import CameraSnapshot
 from sparse4d_ros.node.ego_motion import EgoMotion, EgoMotionError
 from sparse4d_ros.node.inputs import CameraInputs
-from sparse4d_ros.node.outputs import Outputs, within_range
-from sparse4d_ros.node.parameters import Settings
+from sparse4d_ros.node.outputs import Outputs
 from sparse4d_ros.node.pipeline import Log, Pipeline, Result, Statistics
 from sparse4d_ros.node.rate import Stride
+from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.node.synchronizer import FrameSet
 from sparse4d_ros.node.tf_source import create_transform_source
 from sparse4d_ros.node.transform_buffer import TransformError
@@ -100,8 +100,6 @@ class Session:
 
     def _publish(self, result: Result) -> tuple[float, float]:
         now = self._settings()
-        result = dataclasses.replace(
-            result, detections=within_range(result.detections, now.max_range_m, now.max_objects))
         return self._outputs.publish(result, now, self._output_from_vehicle(result, now))
 
     def _output_from_vehicle(self, result: Result, now: Settings) -> np.ndarray:

@@ -21,9 +21,9 @@ from sparse4d_ros.node.engine_loader import load_engine
 from sparse4d_ros.node.log import ThrottledLog
 from sparse4d_ros.node.outputs import Outputs
 from sparse4d_ros.node.parameter_server import ParameterServer
-from sparse4d_ros.node.parameters import Settings
 from sparse4d_ros.node.pipeline import Statistics
 from sparse4d_ros.node.session import Session
+from sparse4d_ros.node.settings import Settings
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -37,7 +37,7 @@ class Sparse4DNode(LifecycleNode):
     def __init__(self, engine_factory: Callable[[Settings], Any] = load_engine, **node_arguments: Any) -> None:
         super().__init__(topics.NODE_NAME, automatically_declare_parameters_from_overrides=True, **node_arguments)
         try:
-            self._parameters = ParameterServer(self)
+            self._parameter_server = ParameterServer(self)
         except UserError:
             self.destroy_node()
             raise
@@ -66,7 +66,7 @@ class Sparse4DNode(LifecycleNode):
     @property
     def settings(self) -> Settings:
         """The parameter values in force."""
-        return self._parameters.settings
+        return self._parameter_server.settings
 
     # Transitions
 
@@ -216,6 +216,7 @@ class Sparse4DNode(LifecycleNode):
             age_ms = None if counted.output_ns is None else (time.monotonic_ns() - counted.output_ns) / 1e6
             return diagnostics.PipelineSnapshot(
                 lifecycle="active" if session else "inactive" if engine else "unconfigured", enabled=self._enabled,
+                waiting_clock=self.get_clock().ros_time_is_active and self.get_clock().now().nanoseconds == 0,
                 ego_error=counted.ego_error, ego_dropped=counted.drops["ego_motion"],
                 transforms_rejected=session.transforms.rejected if session else 0,
                 transform_rejection=session.transforms.last_rejection if session else "",

@@ -1,0 +1,209 @@
+"""The running node when time, transforms or the network misbehave."""
+
+import needs_ros  # noqa: F401
+
+# isort: split
+import threading
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine
+from fake_vehicle import MS, ego_pose
+from node_harness import running, wait_until
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo
+
+from sparse4d_ros import geometry
+from sparse4d_ros.engine import NumericalError
+from sparse4d_ros.msg import TrackedObject3DArray
+from sparse4d_ros.node.messages import time_message
+
+pytestmark = pytest.mark.ros
+S = 1_000_000_000
+
+
+def ids(message):
+    return [o.track_id for o in message.objects]
+
+
+def test_a_bag_that_loops_starts_a_new_epoch_and_ids_go_on():
+    with running(parameters={"tf_timeout_ms": 500.0}) as harness:
+        before = harness.drive(3, 100 * S)
+        after = []
+        for index in range(5):  # the first sets may lack transforms, which were emptied with the rest
+            harness.vehicle.publish(80 * S + index * 100 * MS)
+            answer = harness.answer(80 * S + index * 100 * MS, timeout_s=2.0)
+            after += [answer] if answer is not None else []
+            if len(after) == 2:
+                break
+        assert len(after) == 2
+        assert [m.bank_epoch for m in before + after] == [0, 0, 0, 1, 1]
+        assert after[0].flags == TrackedObject3DArray.NO_HISTORY and after[0].time_interval_s == 0.0
+        assert not set(ids(before[-1])) & set(ids(after[0])) and ids(after[0]) == ids(after[1])
+        assert harness.diagnosed(lambda d: d["instance bank"].get("resets_backward_jump") == "1")
+
+
+def test_a_small_backward_step_drops_the_frame_and_keeps_the_bank():
+    with running() as harness:
+        first = harness.drive(1, 100 * S)[0]
+        harness.vehicle.publish(100 * S - 10 * MS)
+        assert harness.diagnosed(lambda d: int(d["camera front"]["images"]) == 2)
+        second = harness.drive(1, 100 * S + 100 * MS)[0]
+        assert ids(first) == ids(second) and second.bank_epoch == 0
+        assert [f.stamp_ns for f in harness.engine.frames] == [100 * S, 100 * S + 100 * MS]
+
+
+def test_a_clock_that_runs_backwards_resets_too():
+    with running(parameters={"use_sim_time": True}) as harness:
+        clock = harness.helper.create_publisher(Clock, "/clock", 10)
+        assert wait_until(lambda: clock.get_subscription_count() > 0)
+        clock.publish(Clock(clock=time_message(100 * S)))
+        assert wait_until(lambda: harness.node.get_clock().now().nanoseconds == 100 * S)
+        harness.drive(1, 100 * S)
+        clock.publish(Clock(clock=time_message(90 * S)))
+        assert wait_until(lambda: harness.node.get_clock().now().nanoseconds == 90 * S)
+        again = harness.drive(1, 100 * S + 100 * MS)[0]  # the stamps themselves did not go back
+        assert again.bank_epoch == 1 and again.flags == TrackedObject3DArray.NO_HISTORY
+
+
+def test_without_ego_motion_there_is_no_output_and_the_lookup_error_is_told():
+    with running(parameters={"tf_timeout_ms": 20.0}) as harness:
+        harness.vehicle.publish(100 * S, pose=None)
+        text = harness.diagnosed(lambda d: d["ego motion"]["level"] == "ERROR" and d["ego motion"]["text"])
+        assert "odom" in text
+        assert not harness.engine.frames and not harness.objects.messages
+
+
+def test_without_ego_motion_by_policy_every_frame_stands_alone():
+    with running(parameters={"tf_timeout_ms": 20.0, "ego_motion_policy": "no_history"}) as harness:
+        answers = harness.drive(2, 100 * S, pose=None)
+        assert all(m.flags == TrackedObject3DArray.NO_HISTORY for m in answers)
+        assert not set(ids(answers[0])) & set(ids(answers[1]))
+
+
+def test_a_set_waits_for_late_transforms_and_callbacks_do_not():
+    with running() as harness:
+        harness.drive(1, 100 * S)
+        stamp = 101 * S
+        harness.vehicle.publish(stamp, pose=None)
+        # The executor is free while the worker waits: diagnostics and images go on.
+        assert harness.diagnosed(lambda d: float(d["model"]["busy_ms"]) > 0 and int(d["camera front"]["images"]) == 2)
+        harness.vehicle.publish_tf(range(stamp - 50 * MS, stamp + 150 * MS, 20 * MS))
+        assert harness.answer(stamp) is not None
+
+
+def test_a_jump_of_the_fixed_frame_resets_the_bank():
+    def jumped(stamp_ns):
+        pose = ego_pose(stamp_ns).copy()
+        pose[0, 3] += 20.0
+        return pose
+
+    with running() as harness:
+        harness.drive(2, 100 * S)
+        far = harness.drive(1, 100 * S + 400 * MS, pose=jumped)[0]
+        assert far.bank_epoch == 1 and far.flags == TrackedObject3DArray.NO_HISTORY
+        assert harness.diagnosed(lambda d: d["instance bank"].get("resets_ego_jump") == "1")
+
+
+def test_broken_transforms_are_refused():
+    def broken(stamp_ns):
+        pose = ego_pose(stamp_ns).copy()
+        pose[0, 3] = np.nan
+        return pose
+
+    with running(parameters={"tf_timeout_ms": 20.0}) as harness:
+        harness.vehicle.publish(100 * S, pose=broken)
+        found = harness.diagnosed(lambda d: int(d["ego motion"]["transforms_rejected"]) > 0 and d)
+        assert not harness.engine.frames and found["ego motion"]["last_rejection"]
+        harness.drive(1, 101 * S)
+
+
+def test_nan_from_the_network_is_never_published_and_empties_the_bank():
+    def fail_second(number, frame):
+        if number == 1:
+            raise NumericalError("the network gave NaN in 3 boxes")
+
+    with running(FakeEngine(before_step=fail_second)) as harness:
+        harness.drive(1, 100 * S)
+        harness.vehicle.publish(100 * S + 100 * MS)
+        text = harness.diagnosed(lambda d: d["model"]["level"] == "ERROR" and d["model"]["text"])
+        assert "NaN" in text
+        after = harness.drive(1, 100 * S + 200 * MS)[0]
+        assert after.bank_epoch == 1 and min(ids(after)) > 6
+        assert harness.diagnosed(lambda d: d["model"]["level"] != "ERROR")
+
+
+def test_inference_that_throws_once_costs_one_frame():
+    def fail_second(number, frame):
+        if number == 1:
+            raise RuntimeError("out of memory")
+
+    with running(FakeEngine(before_step=fail_second)) as harness:
+        before = harness.drive(1, 100 * S)[0]
+        harness.vehicle.publish(100 * S + 100 * MS)
+        assert harness.diagnosed(lambda d: d["model"].get("dropped_inference_error") == "1"
+                                 and "out of memory" in d["model"]["text"])
+        after = harness.drive(1, 100 * S + 200 * MS)[0]
+        assert ids(before) == ids(after) and after.time_interval_s == pytest.approx(0.2)
+
+
+def test_failures_in_a_row_deactivate_and_free_the_model():
+    def fail(number, frame):
+        raise RuntimeError("device lost")
+
+    with running(FakeEngine(before_step=fail), parameters={"max_consecutive_failures": 3}) as harness:
+        for index in range(3):
+            harness.vehicle.publish(100 * S + index * 100 * MS)
+            assert wait_until(lambda n=index: harness.node._statistics.failures_in_row > n)
+        found = harness.diagnosed(lambda d: d["model"]["lifecycle"] == "unconfigured" and d)
+        assert found["model"]["level"] == "ERROR" and "device lost" in found["model"]["text"]
+        assert harness.engine.closed
+
+
+def test_the_watchdog_speaks_while_the_network_hangs():
+    go = threading.Event()
+    engine = FakeEngine(before_step=lambda number, frame: go.wait(20))
+    with running(engine, parameters={"diagnostics.max_processing_time_ms": 50.0}) as harness:
+        harness.vehicle.publish(100 * S)
+        assert harness.diagnosed(lambda d: d["model"]["level"] == "ERROR" and "watchdog" in d["model"]["text"])
+        go.set()
+        assert harness.answer(100 * S) is not None
+
+
+def test_a_new_calibration_counts_from_the_next_frame():
+    with running() as harness:
+        harness.drive(1, 100 * S)
+        changed: CameraInfo = harness.vehicle.info_message("front", 1)
+        k = np.array(changed.k)
+        k[0] *= 1.5
+        changed.k = k
+        harness.vehicle.infos["front"].publish(changed)
+        assert harness.diagnosed(lambda d: int(d["camera front"]["camera_infos"]) == 3)
+        harness.drive(1, 100 * S + 100 * MS, info=False)
+        first, second = (frame.cameras[0].intrinsic for frame in harness.engine.frames)
+        assert second[0, 0] == pytest.approx(1.5 * first[0, 0])
+
+
+def test_no_calibration_no_output():
+    with running(ready=False) as harness:
+        assert wait_until(harness.vehicle.connected)
+        harness.vehicle.publish(100 * S, info=False)
+        assert harness.diagnosed(lambda d: d["camera front"]["state"] == "waiting_camera_info"
+                                 and d["camera front"]["level"] == "ERROR")
+        assert not harness.engine.frames
+
+
+def test_a_missing_extrinsic_names_the_frame_pair():
+    with running(parameters={"tf_timeout_ms": 20.0}) as harness:
+        harness.vehicle.frames["back"] = "nowhere"
+        harness.vehicle.publish(100 * S)
+        text = harness.diagnosed(lambda d: d["ego motion"]["level"] == "ERROR" and d["ego motion"]["text"])
+        assert "nowhere" in text
+        assert not harness.engine.frames
+
+
+def test_poses_are_taken_relative_so_that_the_odometry_may_start_anywhere():
+    offset = geometry.from_yaw(5e5, -3e5, 100.0, 2.0)
+    with running() as harness:
+        message = harness.drive(2, 100 * S, pose=lambda stamp_ns: offset @ ego_pose(stamp_ns))[1]
+        assert message.objects[0].pose.position.x == pytest.approx(8.0, abs=0.06)

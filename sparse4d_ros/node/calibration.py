@@ -81,8 +81,9 @@ def _region_and_binning(message: Any, camera: str, intrinsic: np.ndarray, width:
     region = message.roi
     if region.width or region.height:
         if region.x_offset + region.width > width or region.y_offset + region.height > height:
-            raise CameraError(f"camera '{camera}': the region of interest in camera_info, {region.width}x{region.height} "
-                              f"at {region.x_offset}, {region.y_offset}, exceeds the {width}x{height} image")
+            cut = f"{region.width}x{region.height} at {region.x_offset}, {region.y_offset}"
+            raise CameraError(f"camera '{camera}': the region of interest in camera_info ({cut}) exceeds the "
+                              f"{width}x{height} image")
         intrinsic[0, 2] -= region.x_offset
         intrinsic[1, 2] -= region.y_offset
         width, height = region.width or width, region.height or height

@@ -1,0 +1,369 @@
+"""Transform sources: one suite over tf2_ros and our buffer; then what only our buffer promises."""
+
+import importlib.util
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from transform_cases import SECOND, between, messages, rigid, stamped
+
+from sparse4d_ros.node.quaternions import IDENTITY, Rigid, compose, interpolate, invert, matrix
+from sparse4d_ros.node.tf_source import BufferTransformSource, Tf2TransformSource, create_transform_source
+from sparse4d_ros.node.transform_buffer import TransformBuffer
+from sparse4d_ros.node.transform_errors import (
+    ConnectivityException,
+    ExtrapolationException,
+    InvalidArgumentException,
+    LookupException,
+    TransformError,
+)
+
+HAS_TF2 = importlib.util.find_spec("tf2_ros") is not None
+T0 = 1_000 * SECOND
+
+
+@pytest.fixture(params=[
+    "own", pytest.param("tf2_ros", marks=pytest.mark.skipif(not HAS_TF2, reason="tf2_ros is not installed"))])
+def source(request):
+    return BufferTransformSource() if request.param == "own" else Tf2TransformSource()
+
+
+def random_pose(generator, scale=10.0):
+    return generator.normal(size=3) * scale, Rotation.random(rng=generator).as_quat()
+
+
+def feed(source, *transforms, static=False):
+    source.take(messages(*transforms), static)
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, atol=1e-9)
+
+
+# -- one suite for both ------------------------------------------------------------------------
+
+
+def test_chain_of_static_and_moving_frames_composes(source):
+    generator = np.random.default_rng(0)
+    names = ["map", "odom", "base_link", "mount", "camera"]
+    poses = [random_pose(generator) for _ in names[1:]]
+    for index, pose in enumerate(poses):
+        feed(source, stamped(names[index], names[index + 1], T0, *pose), static=index >= 2)
+    expected = np.eye(4)
+    for index, pose in enumerate(poses):
+        expected = expected @ rigid(*pose)
+        close(source.lookup("map", names[index + 1], T0), expected)
+    close(source.lookup("camera", "map", T0), np.linalg.inv(expected))
+    close(source.lookup("base_link", "camera", T0 + 99 * SECOND), rigid(*poses[2]) @ rigid(*poses[3]))
+    close(source.lookup("camera", "camera", 0), np.eye(4))
+
+
+def test_two_branches_meet_at_their_common_parent(source):
+    generator = np.random.default_rng(1)
+    left, right = random_pose(generator), random_pose(generator)
+    feed(source, stamped("base_link", "left", 0, *left), stamped("base_link", "right", 0, *right), static=True)
+    feed(source, stamped("odom", "base_link", T0, *random_pose(generator)))
+    expected = np.linalg.inv(rigid(*left)) @ rigid(*right)
+    close(source.lookup("left", "right", T0), expected)
+    # What is above the meeting point does not matter, not even that it is unknown then.
+    close(source.lookup("left", "right", T0 + SECOND), expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_interpolation_is_linear_and_slerp(source, seed):
+    generator = np.random.default_rng(seed)
+    times = np.sort(generator.choice(2_000_000_000, 20, replace=False))
+    translations, rotations = generator.normal(size=(20, 3)) * 5, Rotation.random(20, rng=generator).as_quat()
+    order = generator.permutation(20)  # out of order: inserted where they belong
+    for index in order:
+        feed(source, stamped("odom", "base_link", T0 + int(times[index]), translations[index], rotations[index]))
+    for moment in generator.integers(times[0], times[-1], 50):
+        close(source.lookup("odom", "base_link", T0 + int(moment)), between(times, translations, rotations, moment))
+    for time_ns, translation, rotation in zip(times, translations, rotations, strict=True):
+        close(source.lookup("odom", "base_link", T0 + int(time_ns)), rigid(translation, rotation))
+
+
+def test_lookup_full_goes_through_the_fixed_frame(source):
+    generator = np.random.default_rng(5)
+    camera, first, second = (random_pose(generator) for _ in range(3))
+    feed(source, stamped("base_link", "camera", 0, *camera), static=True)
+    feed(source, stamped("odom", "base_link", T0, *first), stamped("odom", "base_link", T0 + SECOND, *second))
+    expected = np.linalg.inv(rigid(*camera)) @ np.linalg.inv(rigid(*second)) @ rigid(*first)
+    close(source.lookup_full("camera", T0 + SECOND, "base_link", T0, "odom"), expected)
+    close(source.lookup_full("camera", T0, "base_link", T0, "odom"), np.linalg.inv(rigid(*camera)))
+
+
+def test_latest_common_time(source):
+    feed(source, stamped("map", "odom", T0 + 5), stamped("map", "odom", T0 + 30))
+    feed(source, stamped("odom", "base_link", T0 + 10, (1, 0, 0)), stamped("odom", "base_link", T0 + 20, (2, 0, 0)))
+    feed(source, stamped("base_link", "camera", 0), static=True)
+    assert source.latest_time_ns("map", "camera") == T0 + 20
+    assert source.latest_time_ns("base_link", "camera") == 0
+    close(source.lookup("odom", "camera"), rigid((2, 0, 0)))
+
+
+@pytest.mark.parametrize(("moment", "text"), [(T0 - 1, "into the past"), (T0 + SECOND + 1, "into the future")])
+def test_extrapolation_is_refused_both_ways(source, moment, text):
+    feed(source, stamped("odom", "base_link", T0), stamped("odom", "base_link", T0 + SECOND))
+    with pytest.raises(ExtrapolationException, match=text) as error:
+        source.lookup("odom", "base_link", moment)
+    assert "frame [base_link]" in str(error.value) and "frame [odom]" in str(error.value)
+    assert str(moment // SECOND) in str(error.value)
+
+
+def test_single_sample_is_known_at_its_own_time_only(source):
+    feed(source, stamped("odom", "base_link", T0))
+    close(source.lookup("odom", "base_link", T0), np.eye(4))
+    with pytest.raises(ExtrapolationException):
+        source.lookup("odom", "base_link", T0 + 1)
+
+
+def test_unknown_frames_are_named(source):
+    feed(source, stamped("odom", "base_link", T0))
+    with pytest.raises(LookupException, match="gripper"):
+        source.lookup("odom", "gripper", T0)
+    with pytest.raises(LookupException, match="gripper"):
+        source.lookup("gripper", "odom", T0)
+    with pytest.raises(InvalidArgumentException, match="empty"):
+        source.lookup("", "odom", T0)
+    with pytest.raises(InvalidArgumentException, match="'/'"):
+        source.lookup("/odom", "base_link", T0)
+
+
+def test_fault_32_two_trees_are_not_connected(source):
+    feed(source, stamped("odom", "base_link", T0))
+    feed(source, stamped("rig", "camera", 0), static=True)
+    with pytest.raises(ConnectivityException, match="not part of the same tree"):
+        source.lookup("odom", "camera", T0)
+    with pytest.raises(TransformError):
+        source.latest_time_ns("camera", "odom")
+
+
+def test_fault_31_old_and_repeated_transforms_have_no_effect(source):
+    feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
+    feed(source, stamped("odom", "base_link", T0 + 20 * SECOND, (2, 0, 0)))
+    feed(source, stamped("odom", "base_link", T0 + 20 * SECOND, (3, 0, 0)))  # repeated with another pose
+    feed(source, stamped("odom", "base_link", T0 + 5 * SECOND, (4, 0, 0)))  # older than the buffer keeps
+    close(source.lookup("odom", "base_link"), rigid((2, 0, 0)))
+    with pytest.raises(ExtrapolationException):
+        source.lookup("odom", "base_link", T0 + 5 * SECOND)
+
+
+def test_fault_25_newer_static_transform_takes_over(source):
+    feed(source, stamped("base_link", "camera", T0, (1, 0, 0)), static=True)
+    feed(source, stamped("base_link", "camera", T0, (2, 0, 0)), static=True)
+    close(source.lookup("base_link", "camera", T0), rigid((2, 0, 0)))
+
+
+@pytest.mark.parametrize("quaternion", [(0, 0, 0, 0), (0, 0, 0, 1.1), (0, 0, 0.3, 0.2), (np.nan, 0, 0, 1)])
+def test_fault_30_broken_quaternions_are_not_taken(source, quaternion):
+    feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
+    feed(source, stamped("odom", "base_link", T0 + SECOND, (2, 0, 0), quaternion))
+    assert source.latest_time_ns("odom", "base_link") == T0
+
+
+def test_fault_30_nan_translation_is_not_taken(source):
+    feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
+    feed(source, stamped("odom", "base_link", T0 + SECOND, (np.inf, np.nan, 0)))
+    assert source.latest_time_ns("odom", "base_link") == T0
+
+
+def test_fault_33_clear_forgets_what_moves_and_keeps_what_is_static(source):
+    feed(source, stamped("base_link", "camera", 0, (1, 0, 0)), static=True)
+    feed(source, stamped("odom", "base_link", T0 + 20 * SECOND))
+    source.clear()
+    with pytest.raises(TransformError):
+        source.lookup("odom", "base_link", T0 + 20 * SECOND)
+    feed(source, stamped("odom", "base_link", T0, (3, 0, 0)))  # 20 s earlier
+    close(source.lookup("odom", "base_link"), rigid((3, 0, 0)))
+    close(source.lookup("base_link", "camera", T0), rigid((1, 0, 0)))
+
+
+def test_fault_27_waiting_ends_as_soon_as_the_transform_is_there(source):
+    feed(source, stamped("odom", "base_link", T0))
+    late = threading.Timer(0.05, lambda: feed(source, stamped("odom", "base_link", T0 + SECOND, (1, 0, 0))))
+    late.start()
+    found = source.wait_for(lambda: source.lookup("odom", "base_link", T0 + SECOND), timeout_s=30.0)
+    late.join()
+    close(found, rigid((1, 0, 0)))
+
+
+def test_waiting_gives_the_last_error_after_the_timeout(source):
+    attempts = []
+
+    def attempt():
+        attempts.append(time.monotonic())
+        return source.lookup("odom", "base_link", T0)
+
+    started = time.monotonic()
+    with pytest.raises(LookupException):
+        source.wait_for(attempt, timeout_s=0.05)
+    assert time.monotonic() - started >= 0.05
+    assert len(attempts) == 1  # no news, no second attempt: it sleeps
+    with pytest.raises(LookupException):
+        source.wait_for(attempt, timeout_s=0.0)
+
+
+# -- ours only -----------------------------------------------------------------------------------
+
+numbers = st.floats(-100, 100)
+vectors = st.tuples(numbers, numbers, numbers)
+rotations = st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: np.linalg.norm(q) > 0.1).map(
+    lambda q: tuple(np.array(q) / np.linalg.norm(q)))
+poses = st.tuples(vectors, rotations)
+
+
+@given(poses, poses)
+def test_quaternion_arithmetic_is_matrix_arithmetic(first, second):
+    a, b = Rigid(*first[0], *first[1]), Rigid(*second[0], *second[1])
+    close(matrix(compose(a, b)), rigid(*first) @ rigid(*second))
+    close(matrix(invert(a)), np.linalg.inv(rigid(*first)))
+    close(matrix(compose(a, invert(a))), matrix(IDENTITY))
+
+
+@given(poses, poses, st.floats(0, 1))
+def test_interpolation_equals_scipy(first, second, share):
+    actual = matrix(interpolate(Rigid(*first[0], *first[1]), Rigid(*second[0], *second[1]), share))
+    if abs(np.dot(first[1], second[1])) < 1e-6:
+        return  # half a turn apart: both ways round are as short
+    expected = between(np.array([0.0, 1.0]), np.array([first[0], second[0]]), np.array([first[1], second[1]]), share)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_random_trees_compose_whatever_the_order_of_messages(data):
+    count = data.draw(st.integers(2, 8))
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    parents = [None] + [data.draw(st.integers(0, index - 1)) for index in range(1, count)]
+    static = [data.draw(st.booleans()) for _ in range(count)]
+    times = np.arange(4) * 100_000_000
+    tracks = [(generator.normal(size=(4, 3)), Rotation.random(4, rng=generator).as_quat()) for _ in range(count)]
+    transforms = [(index, sample) for index in range(1, count) for sample in range(1 if static[index] else 4)]
+    buffer = TransformBuffer()
+    for index, sample in data.draw(st.permutations(transforms)):
+        store = buffer.set_transform_static if static[index] else buffer.set_transform
+        assert store(stamped(f"f{parents[index]}", f"f{index}", T0 + int(times[sample]),
+                             tracks[index][0][sample], tracks[index][1][sample]))
+
+    def root_from(index, moment):
+        if index == 0:
+            return np.eye(4)
+        own = rigid(tracks[index][0][0], tracks[index][1][0]) if static[index] else between(
+            times, *tracks[index], moment)
+        return root_from(parents[index], moment) @ own
+
+    for _ in range(5):
+        target, source_, moment, other = (data.draw(st.integers(0, high)) for high in (
+            count - 1, count - 1, int(times[-1]), int(times[-1])))
+        close(buffer.lookup_transform(f"f{target}", f"f{source_}", T0 + moment),
+              np.linalg.inv(root_from(target, moment)) @ root_from(source_, moment))
+        close(buffer.lookup_transform_full(f"f{target}", T0 + moment, f"f{source_}", T0 + other, "f0"),
+              np.linalg.inv(root_from(target, moment)) @ root_from(source_, other))
+
+
+def test_memory_is_bounded_by_time_by_count_and_by_frames():
+    buffer = TransformBuffer(cache_time_s=1.0, max_samples=50, max_frames=20)
+    for index in range(500):
+        buffer.set_transform(stamped("odom", "slow", T0 + index * SECOND // 10))
+        buffer.set_transform(stamped("odom", "fast", T0 + index * SECOND // 1000))
+        buffer.set_transform_static(stamped("odom", "rigid", index))
+        buffer.set_transform(stamped(f"parent_{index}", f"child_{index}", T0))
+        buffer.set_transform(stamped(f"parent_{index}", "slow_child", T0 + index))
+    assert len(buffer._frames["slow"]) == 11 and len(buffer._frames["fast"]) == 50
+    assert len(buffer._frames["rigid"]) == 1
+    assert len(buffer._frames) + len(buffer._roots) <= 20
+    assert "more than 20 frames" in buffer.last_rejection
+
+
+@pytest.mark.parametrize(("parent", "child", "quaternion", "reason"), [
+    ("", "camera", (0, 0, 0, 1), "empty"),
+    ("base_link", "", (0, 0, 0, 1), "empty"),
+    ("base_link", "base_link", (0, 0, 0, 1), "its own parent"),
+    ("base_link", "camera", (0, 0, 0, 2), "length 2.0000"),
+    ("base_link", "camera", (0, 0, float("nan"), 1), "not finite"),
+])
+def test_refused_transforms_are_counted_and_explained(parent, child, quaternion, reason):
+    buffer = TransformBuffer()
+    assert not buffer.set_transform(stamped(parent, child, T0, (0, 0, 0), quaternion), "/tf")
+    assert buffer.rejected == 1 and reason in buffer.last_rejection and "/tf" in buffer.last_rejection
+
+
+def test_loop_in_the_tree_is_an_error_not_a_hang():
+    buffer = TransformBuffer()
+    for parent, child in (("a", "b"), ("b", "c"), ("c", "a")):
+        buffer.set_transform(stamped(parent, child, T0))
+    with pytest.raises(LookupException, match="loop"):
+        buffer.lookup_transform("a", "c", T0)
+
+
+def test_frame_that_changes_its_parent_is_found_by_time():
+    buffer = TransformBuffer()
+    buffer.set_transform_static(stamped("world", "left", 0, (10, 0, 0)))
+    buffer.set_transform_static(stamped("world", "right", 0, (20, 0, 0)))
+    buffer.set_transform(stamped("left", "box", T0))
+    buffer.set_transform(stamped("right", "box", T0 + SECOND))
+    close(buffer.lookup_transform("world", "box", T0 + SECOND // 2), rigid((10, 0, 0)))
+    close(buffer.lookup_transform("world", "box", T0 + SECOND), rigid((20, 0, 0)))
+
+
+def test_can_transform_and_leading_slash_of_old_publishers():
+    buffer = TransformBuffer()
+    assert not buffer.can_transform("odom", "base_link", T0)
+    assert buffer.set_transform(stamped("/odom", "/base_link", T0))
+    assert buffer.can_transform("odom", "base_link", T0) and not buffer.can_transform("odom", "base_link", T0 + 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.integers(0, 2**62),
+                          st.tuples(*[st.floats()] * 3), st.tuples(*[st.floats()] * 4)), max_size=8),
+       st.text(max_size=3), st.text(max_size=3), st.integers(0, 2**62))
+def test_fault_61_random_transforms_never_break_it(transforms, target, source_, moment):
+    buffer = TransformBuffer()
+    for parent, child, time_ns, translation, quaternion in transforms:
+        message = stamped("a", "b", 0)
+        message.header = type("Header", (), {"frame_id": parent, "stamp": type("Stamp", (), {
+            "sec": time_ns // SECOND, "nanosec": time_ns % SECOND})})
+        fields = {"translation": dict(zip("xyz", translation, strict=True)),
+                  "rotation": dict(zip("xyzw", quaternion, strict=True))}
+        transform = type("Transform", (), {name: type("Part", (), values) for name, values in fields.items()})
+        buffer.set_transform(type("Stamped", (), {"header": message.header, "child_frame_id": child,
+                                                  "transform": transform}))
+    try:
+        found = buffer.lookup_transform(target, source_, moment)
+    except TransformError:
+        return
+    assert np.isfinite(found).all()
+
+
+def test_threads_may_write_and_read_at_once():
+    buffer = TransformBuffer()
+    buffer.set_transform(stamped("odom", "base_link", T0))
+    failures = []
+
+    def read():
+        for _ in range(300):
+            found = buffer.lookup_transform("odom", "base_link")
+            if abs(found[0, 3] - found[1, 3]) > 1e-9:  # both coordinates come from one message
+                failures.append(found)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for index in range(1, 1500):
+        buffer.set_transform(stamped("odom", "base_link", T0 + index * 10_000_000, (index, index, 0)))
+    for reader in readers:
+        reader.join()
+    assert failures == []
+
+
+@pytest.mark.skipif(HAS_TF2, reason="tf2_ros is installed")
+def test_missing_tf2_is_said_when_it_is_asked_for():
+    with pytest.raises(ModuleNotFoundError, match="tf2_ros"):
+        create_transform_source(node=None, prefer="tf2_ros")
+    with pytest.raises(ValueError, match="'tf3'"):
+        create_transform_source(node=None, prefer="tf3")

@@ -151,11 +151,15 @@ def test_odd_width_and_tiny_mosaic_are_refused():
         decode(image_message(np.zeros((2, 8), np.uint8), "bayer_rggb8"), "front")
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("reduce", [1, 2, 4, 8])
-def test_compressed_images_decode_at_full_or_reduced_size(suffix, reduce):
+def test_png_keeps_every_pixel_at_any_reduction(reduce):
+    np.testing.assert_array_equal(decode(compressed(picture(), ".png"), "front", reduce), picture())
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 4, 8])
+def test_jpeg_decodes_at_full_or_reduced_size(reduce):
     pixels = picture(161, 90)
-    decoded = decode(compressed(pixels, suffix), "front", reduce)
+    decoded = decode(compressed(pixels), "front", reduce)
     assert decoded.shape == (-(-90 // reduce), -(-161 // reduce), 3)
     expected = cv2.resize(pixels, decoded.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(decoded.astype(int) - expected).mean() < 6
@@ -168,7 +172,7 @@ def test_reduce_is_checked():
 
 def test_jpeg_with_trailing_zeros_is_whole():
     message = compressed(picture())
-    message.data.extend(bytes(1000))  # USB cameras pad their buffers
+    message.data.extend(bytes(100_000))  # USB cameras pad their buffers
     assert decode(message, "front").shape == (HEIGHT, WIDTH, 3)
 
 
@@ -226,7 +230,7 @@ def test_fault_61_random_raw_images(encoding, width, height, step, data):
         assert image.shape == (height, width, 3) and image.dtype == np.uint8
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from([".jpg", ".png"]), st.sampled_from([1, 2]), st.data())
 def test_fault_61_damaged_compressed_images(suffix, reduce, data):
     whole = bytearray(compressed(picture(), suffix).data.tobytes())

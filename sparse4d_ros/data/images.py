@@ -38,8 +38,8 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 # The picture as the camera stored it: an orientation tag would turn it away from its camera_info.
 _FLAGS = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
           8: cv2.IMREAD_REDUCED_COLOR_8}
-# Eight times 4K; what a header beyond it announces is not a picture but a broken header.
-_MAX_PIXELS = 1 << 26
+# Four times 4K; what a header beyond it announces is not a picture but a broken header.
+_MAX_PIXELS = 1 << 25
 
 
 class CameraError(UserError):
@@ -49,9 +49,9 @@ class CameraError(UserError):
 def decode(message: Any, camera: str, reduce: int = 1) -> np.ndarray:
     """The picture of a message, ``[height, width, 3]`` BGR uint8.
 
-    ``reduce`` 2, 4 or 8 decodes a JPEG or PNG at that fraction of its size (rounded up), which is much cheaper
-    for a JPEG; K then scales with the size. Raw images stay as they are; ``bgr8`` is a view of
-    the message's data, not to be written to. ``CameraError`` if the message does not hold what it says.
+    ``reduce`` 2, 4 or 8 decodes a JPEG at that fraction of its size (rounded up), which is much cheaper; K then
+    scales with the size. Others gain nothing by it and keep their size. ``bgr8`` is a view of the message's
+    data, not to be written to. ``CameraError`` if the message does not hold what it says.
     """
     if reduce not in _FLAGS:
         raise ValueError(f"reduce is {reduce}, expected one of {sorted(_FLAGS)}")
@@ -93,11 +93,13 @@ def _decode_compressed(message: Any, camera: str, reduce: int) -> np.ndarray:
     start = data[:24].tobytes()
     if start.startswith(_JPEG_START):
         # Decoders fill a truncated picture with grey, or with what came before.
-        if not data[-4096:].tobytes().rstrip(b"\0").endswith(_JPEG_END):
+        end = data.size - int(np.argmax(data[::-1] != 0))  # USB cameras pad their buffers with zeros
+        if data[end - 2:end].tobytes() != _JPEG_END:
             raise CameraError(f"camera '{camera}': the JPEG of {data.size} bytes is truncated: it has no end marker")
-        width, height = _jpeg_size(data)
+        width, height, flags = *_jpeg_size(data), _FLAGS[reduce]
     elif start.startswith(_PNG_START) and len(start) == 24:
         width, height = int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+        flags = _FLAGS[1]
     else:
         raise CameraError(f"camera '{camera}': the compressed image (format '{message.format}', {data.size} bytes) "
                           "is neither JPEG nor PNG")
@@ -105,7 +107,7 @@ def _decode_compressed(message: Any, camera: str, reduce: int) -> np.ndarray:
         raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes says it is {width}x{height}, "
                           f"more than {_MAX_PIXELS} pixels")
     try:
-        image = cv2.imdecode(data, _FLAGS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes cannot be decoded: "
                           f"{error.err or error}") from error

@@ -44,6 +44,8 @@ class Detections:
     epoch: int
     #: Milliseconds by step: ``preprocess``, ``inference``, ``postprocess``.
     timing_ms: dict[str, float] = field(default_factory=dict)
+    #: ``[C, h, w]`` metres, 1 to 60, at the network's finest level; only where the option asks for it.
+    dense_depth: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -58,7 +58,8 @@ class History:
         columns = torch.arange(num_queries, device=has_history.device)
         cached = (columns < num_temporal)[None, None, :]
         without = self_allowed[None] if self_allowed is not None else torch.ones_like(cached)
-        self.allowed = torch.where(self.has_history, cached, without)[:, None]
+        # Logic instead of torch.where: onnxruntime selects no booleans.
+        self.allowed = ((self.has_history & cached) | (~self.has_history & without))[:, None]
 
     def select(self, cached: Tensor, query: Tensor) -> Tensor:
         """Rows of ``cached [bs, Nt, W]`` where a sample has history, else ``query [bs, n, W]``."""

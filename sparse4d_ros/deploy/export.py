@@ -1,0 +1,105 @@
+"""`sparse4d export`: the network of a model package as one ONNX graph, for first and later frames alike.
+
+The bank is an input and an output; ``has_history`` says whether it holds anything. Two ways to read
+image features can be exported (same numbers): ``visible`` gathers only points that a camera sees,
+for onnxruntime on CPUs; ``grid`` uses GridSample with static shapes, for TensorRT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sparse4d_ros.engine.onnx_backend import DEPTH_OUTPUT, INPUT_NAMES, OUTPUT_NAMES
+from sparse4d_ros.engine.package import ModelPackage, sha256
+from sparse4d_ros.engine.torch_backend import focal_lengths, load_network
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.model.bank import Bank
+from sparse4d_ros.model.depth import clip_depth
+from sparse4d_ros.model.detector import Sparse4D, empty_inputs, set_reading
+
+#: GridSample and reductions of ScatterElements as onnxruntime and TensorRT 10 know them.
+OPSET = 18
+_FILES = {"visible": ("onnx", "model.onnx"), "grid": ("onnx_grid", "model_grid.onnx")}
+
+
+class FlatNetwork(nn.Module):
+    """The network with the flat argument list of the graph; the picture size is a constant of it."""
+
+    def __init__(self, network: Sparse4D, num_cameras: int, width: int, height: int, depth: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.depth = depth
+        size = torch.tensor([float(width), float(height)]).repeat(1, num_cameras, 1)
+        self.register_buffer("image_wh", size)
+
+    def forward(
+        self, images: Tensor, projection: Tensor, camera_valid: Tensor, bank_feature: Tensor, bank_anchor: Tensor,
+        bank_confidence: Tensor, has_history: Tensor, dt: Tensor, now_from_previous: Tensor,
+    ) -> tuple[Tensor, ...]:
+        maps = self.network.extract(images)
+        bank = Bank(bank_feature, bank_anchor, bank_confidence, has_history)
+        out = self.network.head(maps, projection, self.image_wh, camera_valid, bank, dt, now_from_previous)
+        outputs = (out.anchors[-1], out.classes[-1], out.quality[-1], *out.bank[:3], out.kept_rows)
+        if self.depth:
+            finest = self.network.depth_branch(maps[:1], focal_lengths(projection))[0]
+            outputs += (clip_depth(finest),)
+        return outputs
+
+
+def export_onnx(package: ModelPackage, output: Path, reading: str = "visible", depth: bool = False) -> None:
+    """Write the graph of a package to ``output``; the file appears only when it is whole.
+
+    Raises ``UserError`` if the weights are absent or do not fit.
+    """
+    network = load_network(package)
+    set_reading(network, reading)
+    count = len(package.cameras)
+    flat = FlatNetwork(network, count, package.input_width, package.input_height, depth).eval()
+    images, projection, _, valid, bank, dt, motion = empty_inputs(
+        package.model, count, package.input_width, package.input_height)
+    # A camera that sees the scene: with nothing visible the gathering graph would be traced with no rows.
+    projection[:, :, :3] = torch.tensor([[
+        [0.0, -package.input_width, 0.0, 0.0], [0.0, 0.0, -package.input_width, 0.0], [1.0, 0.0, 0.0, 0.0]]])
+    projection[:, :, 0] += projection[:, :, 2] * package.input_width / 2
+    projection[:, :, 1] += projection[:, :, 2] * package.input_height / 2
+    names = [*OUTPUT_NAMES, DEPTH_OUTPUT] if depth else list(OUTPUT_NAMES)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder, torch.no_grad():
+        partial = Path(folder) / output.name
+        torch.onnx.export(
+            flat, (images, projection, valid, *bank, dt, motion), str(partial), dynamo=True, external_data=False,
+            input_names=list(INPUT_NAMES), output_names=names, opset_version=OPSET, verbose=False,
+        )
+        os.replace(partial, output)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("package", type=Path, help="folder of the model package (with weights)")
+    parser.add_argument("--reading", choices=("visible", "grid"), default="visible",
+                        help="visible: for onnxruntime on the CPU (default); grid: static shapes, for TensorRT")
+    parser.add_argument("--depth", action="store_true", help="also give out dense depth maps, for debugging")
+    parser.epilog = "example:\n  sparse4d export models/sparse4d_small"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, check the graph, and enter it with its checksum in model.yaml."""
+    package = ModelPackage.load(args.package)
+    if "weights" not in package.files:
+        raise UserError(f"the model package {args.package} has no weights to export (field files.weights)")
+    kind, name = _FILES[args.reading]
+    print(f"exporting {package.name} ({args.reading}), this takes about a minute …", flush=True)
+    path = args.package / name
+    export_onnx(package, path, args.reading, args.depth)
+    import onnx
+
+    onnx.checker.check_model(str(path))
+    replace(package, files={**package.files, kind: (name, sha256(path))}).save(args.package)
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its checksum in model.yaml")
+    return 0

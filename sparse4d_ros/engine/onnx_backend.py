@@ -1,0 +1,94 @@
+"""The network by onnxruntime: the embedded default, on the CPU and without torch."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from sparse4d_ros.engine.backend import NetworkOutput
+from sparse4d_ros.engine.package import ModelPackage
+from sparse4d_ros.engine.preprocess import NetworkInputs
+from sparse4d_ros.errors import UserError
+
+Bank = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+INPUT_NAMES = ("images", "projection", "camera_valid", "bank_feature", "bank_anchor", "bank_confidence",
+               "has_history", "dt", "now_from_previous")
+OUTPUT_NAMES = ("anchors", "classes", "quality", "next_feature", "next_anchor", "next_confidence", "kept_rows")
+DEPTH_OUTPUT = "depth"
+
+
+class OnnxBackend:
+    """One session; the graph holds first and later frames alike."""
+
+    name = "onnxruntime"
+
+    def __init__(self, package: ModelPackage, device: str = "cpu", dense_depth: bool = False) -> None:
+        """Raises ``UserError`` if the file is absent or altered, no onnxruntime provider fits, or the graph is another's."""
+        import onnxruntime as ort
+
+        if device not in ("cpu", "cuda"):
+            raise UserError(f"the onnxruntime backend runs on 'cpu' or 'cuda', not {device!r}")
+        path = package.path("onnx")
+        provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+        if provider not in ort.get_available_providers():
+            raise UserError(f"device {device!r} was asked for, but this onnxruntime has no {provider} "
+                            f"(it has {', '.join(ort.get_available_providers())})")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        # Threads that spin between operators steal the cores that decode the next pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # onnxruntime raises classes of its own, without a common base
+            raise UserError(f"onnxruntime cannot load {path}: {error}") from error
+        self.device = device
+        self._model = package.model
+        self._outputs = list(OUTPUT_NAMES)
+        available = {output.name for output in self._session.get_outputs()}
+        if dense_depth:
+            if DEPTH_OUTPUT not in available:
+                raise UserError(f"{path} has no depth output; export it with `sparse4d export --depth`")
+            self._outputs.append(DEPTH_OUTPUT)
+        self._check(package, path, available)
+
+    def _check(self, package: ModelPackage, path: object, outputs: set[str]) -> None:
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        if set(inputs) != set(INPUT_NAMES) or not set(OUTPUT_NAMES) <= outputs:
+            raise UserError(f"{path} is not a graph made by `sparse4d export`: its inputs are {sorted(inputs)}")
+        expected = {
+            "images": [1, len(package.cameras), 3, package.input_height, package.input_width],
+            "bank_feature": [1, self._model.num_temporal, self._model.embed_dims],
+        }
+        for name, shape in expected.items():
+            if list(inputs[name]) != shape:
+                raise UserError(f"{path}: input {name} has shape {inputs[name]}, but model.yaml means {shape}")
+
+    def empty_bank(self) -> Bank:
+        count = self._model.num_temporal
+        return (np.zeros((1, count, self._model.embed_dims), np.float32), np.zeros((1, count, 11), np.float32),
+                np.zeros((1, count), np.float32), np.zeros(1, bool))
+
+    def run(
+        self, inputs: NetworkInputs, bank: Bank, dt_s: float, now_from_previous: np.ndarray,
+    ) -> tuple[NetworkOutput, Bank]:
+        feeds = (inputs.images, inputs.projection, inputs.camera_valid, *bank,
+                 np.array([dt_s], np.float32), now_from_previous[None].astype(np.float32))
+        out = self._session.run(self._outputs, dict(zip(INPUT_NAMES, feeds)))
+        anchors, classes, quality, feature, anchor, confidence, kept_rows = out[:7]
+        depth = out[7][0] if len(out) > 7 else None
+        output = NetworkOutput(anchors[0], classes[0], quality[0], kept_rows[0], depth)
+        return output, (feature, anchor, confidence, np.ones(1, bool))
+
+    def features(self, bank: Bank) -> np.ndarray:
+        return bank[0][0]
+
+    def confidence(self, bank: Bank) -> np.ndarray:
+        return bank[2][0]
+
+    def forget(self, bank: Bank, slots: np.ndarray) -> Bank:
+        return bank[0], bank[1], np.where(slots[None], np.float32(0), bank[2]), bank[3]
+
+    def close(self) -> None:
+        del self._session

@@ -11,14 +11,13 @@ import bag_cases
 import numpy as np
 import pytest
 
-import sparse4d_ros.engine
 from sparse4d_ros import cli
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.data.bag_reader import CAMERA_ORDER
 from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
-from sparse4d_ros.engine.detections import Detections
-from sparse4d_ros.engine.errors import FrameRejected
+from sparse4d_ros.engine import Detections, FrameRejected, NumericalError
+from sparse4d_ros.evaluation import command
 from sparse4d_ros.evaluation.video import count_frames
 
 FRAMES = 6
@@ -44,10 +43,14 @@ class TruthfulEngine:
 
     shift_m = 0.0
     reject: tuple[int, ...] = ()
+    overflow: tuple[int, ...] = ()
+    options = None
+    resets = 0
     closed = 0
 
     def __init__(self, package, backend, options) -> None:
-        self.package, self.backend_name, self.options = package, backend, options
+        self.package, self.backend_name = package, backend
+        type(self).options = options
         self._items = {item.frame.stamp_ns: item for item in bag_cases.frames(FRAMES)}
 
     def initial_state(self) -> int:
@@ -58,7 +61,13 @@ class TruthfulEngine:
         if state in self.reject:
             type(self).reject = tuple(number for number in self.reject if number != state)
             raise FrameRejected("rejected on purpose")
+        if state in self.overflow:
+            raise NumericalError("overflow on purpose")
         return truthful(self._items[frame.stamp_ns], self.shift_m), state + 1
+
+    def reset(self, state: int) -> int:
+        type(self).resets += 1
+        return state + 1
 
     def close(self) -> None:
         type(self).closed += 1
@@ -66,12 +75,11 @@ class TruthfulEngine:
 
 @pytest.fixture
 def engine(monkeypatch):
-    """The engine room's public names, replaced; returns the class that tests may adjust."""
+    """What the command takes from the engine room, replaced; returns the class that tests may adjust."""
     package = SimpleNamespace(name="truth", classes=NUSCENES_CLASSES, cameras=CAMERA_ORDER)
     adjusted = type("Adjusted", (TruthfulEngine,), {})
-    for name, value in (("Engine", adjusted), ("FrameRejected", FrameRejected), ("EngineOptions", SimpleNamespace),
-                        ("ModelPackage", SimpleNamespace(load=lambda folder: package))):
-        monkeypatch.setattr(sparse4d_ros.engine, name, value, raising=False)
+    for name, value in (("Engine", adjusted), ("ModelPackage", SimpleNamespace(load=lambda folder: package))):
+        monkeypatch.setattr(command, name, value)
     return adjusted
 
 
@@ -118,7 +126,22 @@ def test_a_rejected_frame_is_a_missed_frame(engine, bag, tmp_path, capsys):
     engine.reject = (2,)
     found = evaluate(tmp_path, "--model", "m", "--bag", bag)
     assert found["scores"]["missing_frames"] == 1
-    assert "1 frames were refused by the engine (first: rejected on purpose)" in capsys.readouterr().out
+    assert "1 frames gave no result (first: rejected on purpose)" in capsys.readouterr().out
+
+
+def test_a_numerical_error_resets_the_bank(engine, bag, tmp_path, capsys):
+    engine.overflow = (3,)
+    found = evaluate(tmp_path, "--model", "m", "--bag", bag)
+    assert found["scores"]["missing_frames"] == 1
+    assert engine.resets == 1
+    assert "overflow on purpose" in capsys.readouterr().out
+
+
+def test_options_reach_the_engine(engine, bag, tmp_path):
+    evaluate(tmp_path, "--model", "m", "--bag", bag, "--option", "nms_iou=0.5", "--option",
+             "score_mode=class_sqrt_quality", "--score-threshold", "0.1")
+    assert (engine.options.nms_iou, engine.options.score_mode) == (0.5, "class_sqrt_quality")
+    assert engine.options.score_threshold == 0.1
 
 
 def test_recorded_tracks_give_the_same_scores(engine, bag, tmp_path):
@@ -137,11 +160,12 @@ def test_a_video_of_the_drive(engine, bag, tmp_path):
 @pytest.mark.parametrize("words, text", [
     (["--bag", "BAG"], "give either --model, to run one, or --tracks, to score recorded ones"),
     (["--model", "m"], "give at least one drive with --bag or --drives"),
+    (["--model", "m", "--bag", "BAG", "--option", "nms=0.5"], "one of the engine's options: score_threshold, "),
     (["--model", "m", "--bag", "/nowhere"], "/nowhere does not exist"),
     (["--tracks", "a.npz", "--tracks", "b.npz", "--bag", "BAG"], "2 files of tracks and 1 drives were given"),
     (["--model", "m", "--bag", "BAG", "--bag", "BAG", "--save-tracks", "t.npz"], "--save-tracks writes the tracks of"),
 ])
-def test_wrong_options_are_one_sentence(bag, words, text, capsys):
+def test_wrong_options_are_one_sentence(engine, bag, words, text, capsys):
     assert cli.main(["evaluate", *(str(bag) if word == "BAG" else word for word in words)]) == 2
     message = capsys.readouterr().err
     assert message.startswith("sparse4d: ") and text in message and message.count("\n") == 1

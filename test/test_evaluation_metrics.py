@@ -15,6 +15,7 @@ from nuscenes.eval.tracking import loaders as tracking_loaders
 from sparse4d_ros import boxes as box_columns
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation import nuscenes_metrics
 from sparse4d_ros.evaluation.nuscenes_memory import MemoryDataSet, attribute, result_boxes, truth_boxes
 from sparse4d_ros.evaluation.nuscenes_metrics import evaluate
 from sparse4d_ros.evaluation.records import Drive, FrameResult, FrameTruth
@@ -232,7 +233,9 @@ def test_detection_equals_the_devkit_called_directly(direct):
     assert errors == pytest.approx(tuple(expected.tp_errors.values()), abs=1e-9)
 
 
-def test_tracking_equals_the_devkit_called_directly(direct):
+@pytest.mark.parametrize("worth_processes", [10 ** 6, pytest.param(1, marks=pytest.mark.slow)])
+def test_tracking_equals_the_devkit_called_directly(direct, monkeypatch, worth_processes):
+    monkeypatch.setattr(nuscenes_metrics, "_WORTH_PROCESSES", worth_processes)
     drive, _, results, out = direct
     config = config_factory("tracking_nips_2019")
     run = tracking_evaluate.TrackingEval(config, results(True, config.tracking_names), "val", out, "memory", "",

@@ -7,12 +7,15 @@ which none imports another.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
 
+import yaml
 from tqdm import tqdm
 
+from sparse4d_ros.engine import Engine, EngineOptions, FrameRejected, ModelPackage, NumericalError
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, Scores, evaluate
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
@@ -50,6 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="engine backend (default: auto)")
     parser.add_argument("--score-threshold", type=float, default=0.0, metavar="S",
                         help="drop objects below this score before scoring (default 0: the curve is complete)")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                        help="another option of the engine, for example nms_iou=0.5; may be given again")
     parser.add_argument("--tracking-class-score", type=float, default=TRACKING_CLASS_SCORE, metavar="S",
                         help="class score below which an object takes no part in the tracking scores (default "
                              "%(default)s, as Sparse4D exports)")
@@ -92,10 +97,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_model(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
-    from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
-
     package = ModelPackage.load(args.model)
-    engine = Engine(package, backend=args.backend, options=EngineOptions(score_threshold=args.score_threshold))
+    engine = Engine(package, backend=args.backend, options=_engine_options(args))
     try:
         sources = [Source(path.name, path, is_bag, tuple(package.cameras)) for path, is_bag in paths]
         return [_run_drive(engine, source) for source in sources], sources
@@ -103,11 +106,21 @@ def _run_model(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tupl
         engine.close()
 
 
-def _run_drive(engine, source: Source) -> Drive:
-    """All frames of a drive through the engine, starting with an empty bank."""
-    from sparse4d_ros.engine import FrameRejected
+def _engine_options(args: argparse.Namespace) -> EngineOptions:
+    """The engine's options from the command line; ``UserError`` naming one that does not exist."""
+    known = [field.name for field in dataclasses.fields(EngineOptions)]
+    values = {"score_threshold": args.score_threshold}
+    for text in args.option:
+        name, separator, value = text.partition("=")
+        if not separator or name not in known:
+            raise UserError(f"--option {text!r} is not NAME=VALUE with one of the engine's options: {', '.join(known)}")
+        values[name] = yaml.safe_load(value)
+    return EngineOptions(**values)
 
-    state, truths, results, rejected = engine.initial_state(), [], [], []
+
+def _run_drive(engine: Engine, source: Source) -> Drive:
+    """All frames of a drive through the engine, starting with an empty bank; what fails is a frame without result."""
+    state, truths, results, failures = engine.initial_state(), [], [], []
     for item in tqdm(source.frames(), desc=f"running {source.name}", unit="frame", leave=False, disable=None):
         if item.objects is not None:
             truths.append(truth_of(item))
@@ -115,14 +128,18 @@ def _run_drive(engine, source: Source) -> Drive:
         try:
             detections, state = engine.step(item.frame, state)
         except FrameRejected as error:
-            rejected.append(str(error))
+            failures.append(str(error))
+            continue
+        except NumericalError as error:  # nothing of the bank can be trusted after it
+            failures.append(str(error))
+            state = engine.reset(state)
             continue
         record = from_detections(detections, engine.package.classes)
         record.timing_ms["total"] = (time.perf_counter() - start) * 1e3
         if item.objects is not None:
             results.append(record)
-    if rejected:
-        tqdm.write(f"{source.name}: {len(rejected)} frames were refused by the engine (first: {rejected[0]})")
+    if failures:
+        print(f"{source.name}: {len(failures)} frames gave no result (first: {failures[0]})")
     return Drive(source.name, tuple(truths), tuple(results))
 
 

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
+import sklearn
 from nuscenes.eval.common.config import config_factory
 from nuscenes.eval.common.data_classes import EvalBoxes
 from nuscenes.eval.common.loaders import add_center_dist, filter_eval_boxes
@@ -37,6 +40,8 @@ from sparse4d_ros.evaluation.records import Drive
 
 #: The Sparse4D exporter hands only rows with this class score to the tracking evaluation.
 TRACKING_CLASS_SCORE = 0.2
+#: From so many frames on, classes are tracked in processes of their own: starting those costs seconds.
+_WORTH_PROCESSES = 100
 
 
 @dataclass(frozen=True)
@@ -149,19 +154,34 @@ def _evaluate_tracking(drives: list[Drive], progress: bool, class_score: float) 
                              result_boxes(confident, every, True, config.max_boxes_per_sample), config.class_range)
     config.class_names = [name for name in config.class_names if any(b.tracking_name == name for b in truth.all)]
     total = TrackingMetrics(config)
+    samples = sum(len(drive.truths) for drive in drives)
+    workers = min(len(config.class_names), os.cpu_count() or 1) if samples >= _WORTH_PROCESSES else 1
+    bare = [Drive(drive.name, drive.truths, ()) for drive in drives]
+    jobs = (joblib.delayed(_track_class)(bare, _of_class(truth, name), _of_class(found, name),
+                                         name) for name in config.class_names)
+    done = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
+    for name, values in zip(_bar(config.class_names, "tracking", progress), done, strict=True):
+        for metric, value in values.items():
+            total.add_label_metric(metric, name, value)
+    return total
+
+
+def _track_class(drives: list[Drive], truth: EvalBoxes, found: EvalBoxes, name: str) -> dict[str, float]:
+    """One class by the devkit's TrackingEval; its metrics by name."""
+    config = config_factory("tracking_nips_2019")
+    config.class_names = [name]
+    run = object.__new__(TrackingEval)
+    run.cfg, run.verbose, run.output_dir, run.render_classes = config, False, None, None
     with tempfile.TemporaryDirectory() as folder:
         data_set = MemoryDataSet(drives, Path(folder))
-        for name in _bar(config.class_names, "tracking", progress):
-            part = config_factory("tracking_nips_2019")
-            part.class_names = [name]
-            run = object.__new__(TrackingEval)
-            run.cfg, run.verbose, run.output_dir, run.render_classes = part, False, None, None
-            run.tracks_gt = create_tracks(_of_class(truth, name), data_set, SPLIT, gt=True)
-            run.tracks_pred = create_tracks(_of_class(found, name), data_set, SPLIT, gt=False)
-            metrics, _ = _quiet(run.evaluate)
-            for metric in metrics.metric_names:
-                total.add_label_metric(metric, name, metrics.label_metrics[metric][name])
-    return total
+        run.tracks_gt = create_tracks(truth, data_set, SPLIT, gt=True)
+        run.tracks_pred = create_tracks(found, data_set, SPLIT, gt=False)
+    # The devkit calls scikit-learn for each frame and threshold; checking its arguments costs more than the distances.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), \
+            sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        warnings.simplefilter("ignore")
+        metrics, _ = run.evaluate()
+    return {metric: metrics.label_metrics[metric][name] for metric in metrics.metric_names}
 
 
 def _in_range(drives: list[Drive], truth: EvalBoxes, found: EvalBoxes,
@@ -185,13 +205,6 @@ def _of_class(boxes: EvalBoxes, name: str) -> EvalBoxes:
             box for box in boxes[token]
             if (box.tracking_name if hasattr(box, "tracking_name") else box.detection_name) == name])
     return out
-
-
-def _quiet(function):
-    """Call without what the devkit and pandas print."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function()
 
 
 def _bar(items: Iterable[str], what: str, progress: bool) -> tqdm:

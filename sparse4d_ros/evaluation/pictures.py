@@ -21,7 +21,7 @@ DRAW_SCORE = 0.3
 _MARGIN = 12
 _HEADER = 56
 _BIRDS_EYE_WIDTH = 640
-_LEGEND_HEIGHT = 60
+_LEGEND_HEIGHT = 68
 #: The reference camera gets a row of its own if that keeps it at least this share of the full width.
 _WORTH_A_ROW = 0.85
 
@@ -125,7 +125,7 @@ def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Recta
     if len(left_side) > len(right_side):
         legend = (x + half + gap, bottom - small - gap, half, small)
     else:
-        legend = (x, bottom, width, y + height - bottom)
+        legend = (x, bottom, max(px + pw for px, _, pw, _ in places) - x, y + height - bottom)
     return places, legend  # type: ignore[return-value]
 
 
@@ -157,7 +157,7 @@ def _paint_legend(picture: np.ndarray, area: Rectangle, result: FrameResult | No
     x, y, width, height = area
     counts = Counter(result.names) if result is not None else Counter()
     names = list(canvas.CLASS_COLOURS) + sorted(set(counts) - set(canvas.CLASS_COLOURS))
-    columns = max(1, width // 205)
+    columns = max(1, width // 180)
     rows = -(-len(names) // columns)
     step = min(24, height // rows)
     for position, name in enumerate(names):

@@ -14,7 +14,7 @@ from sparse4d_ros.frame import LabelledFrame
 
 @dataclass(frozen=True)
 class Source:
-    """A drive on the disk that can be read more than once, frame by frame."""
+    """A drive on the disk."""
 
     name: str
     path: Path
@@ -22,14 +22,26 @@ class Source:
     #: Camera names in the model's order; None takes the bag's.
     cameras: tuple[str, ...] | None = None
 
-    def frames(self) -> Iterator[LabelledFrame]:
-        """Its frames in order of time, with images."""
+    def frames(self) -> BagDrive | CachedFrames:
+        """Its frames in order of time, with images, read while they are iterated; it has a length."""
         if self.is_bag:
-            yield from BagDrive(self.path, cameras=self.cameras)
-            return
+            return BagDrive(self.path, cameras=self.cameras)
         cache = DriveCache(self.path)
         if self.cameras is not None and cache.camera_names != self.cameras:
             raise UserError(f"{self.path} has the cameras {', '.join(cache.camera_names)}; the model takes "
                             f"{', '.join(self.cameras)}")
-        for index in range(len(cache)):
-            yield LabelledFrame(cache.frame(index), cache.objects(index))
+        return CachedFrames(cache)
+
+
+class CachedFrames:
+    """The frames of a drive of arrays."""
+
+    def __init__(self, cache: DriveCache) -> None:
+        self._cache = cache
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    def __iter__(self) -> Iterator[LabelledFrame]:
+        for index in range(len(self._cache)):
+            yield LabelledFrame(self._cache.frame(index), self._cache.objects(index))

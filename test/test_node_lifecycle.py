@@ -126,13 +126,15 @@ def test_twenty_rounds_leave_no_thread_behind_and_ids_go_on():
         assert not set(ids(first)) & set(ids(last)) and last.bank_epoch >= 20
 
 
-def test_a_failed_configuration_can_be_repeated():
+@pytest.mark.parametrize("fault", [UserError("model.yaml: sha256 of weights.onnx does not match"),
+                                   MemoryError("sha256: out of memory"), RuntimeError("driver: sha256 unit is gone")])
+def test_a_failed_configuration_can_be_repeated(fault):
     broken = [True]
     engine = FakeEngine()
 
     def factory(settings):
         if broken[0]:
-            raise UserError("model.yaml: sha256 of weights.onnx does not match")
+            raise fault
         return engine
 
     with running(ready=False, engine_factory=factory, parameters={"autostart": False}) as harness:

@@ -160,7 +160,8 @@ def test_camera_texts_name_the_camera_and_the_cause(snapshot, level, says):
 
 def pipeline(**changes):
     values = {"lifecycle": "active", "enabled": True, "waiting_clock": False, "ego_error": "", "ego_dropped": 0,
-              "transforms_rejected": 0, "transform_rejection": "", "model": "m", "backend": "onnxruntime", "precision": "fp32",
+              "transforms_rejected": 0, "transform_rejection": "", "model": "m", "backend": "onnxruntime",
+              "precision": "fp32",
               "totals_ms": tuple(range(101)), "delays_ms": (50.0,), "busy_s": 0.0, "failure": "", "failures_in_row": 0,
               "drops": {"newer_set": 3}, "objects": 4, "epoch": 2, "resets": {"service": 1}, "output_age_ms": 20.0}
     return PipelineSnapshot(**values | changes)

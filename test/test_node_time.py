@@ -8,10 +8,11 @@ import threading
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
-from fake_vehicle import MS, ego_pose
+from fake_vehicle import MS, ego_pose, transform_message
 from node_harness import running, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo
+from tf2_msgs.msg import TFMessage
 
 from sparse4d_ros import geometry
 from sparse4d_ros.engine import NumericalError
@@ -182,6 +183,46 @@ def test_a_new_calibration_counts_from_the_next_frame():
         harness.drive(1, 100 * S + 100 * MS, info=False)
         first, second = (frame.cameras[0].intrinsic for frame in harness.engine.frames)
         assert second[0, 0] == pytest.approx(1.5 * first[0, 0])
+
+
+def test_all_cameras_silent_is_told_by_the_steady_timer_and_the_bank_is_kept():
+    with running(parameters={"diagnostics.max_image_age_ms": 200.0}) as harness:
+        before = harness.drive(2, 100 * S)[1]
+        found = harness.diagnosed(lambda d: d["camera front"]["state"] == "stale" and d)
+        assert found["camera front"]["level"] == "ERROR" and "transport profile" in found["camera front"]["text"]
+        after = harness.drive(1, 100 * S + 200 * MS)[0]  # a paused bag goes on: stamps say that no time has passed
+        assert ids(before) == ids(after) and after.bank_epoch == 0
+        late = harness.drive(1, 103 * S)[0]
+        assert late.bank_epoch == 1 and late.flags == TrackedObject3DArray.NO_HISTORY
+        assert harness.diagnosed(lambda d: d["instance bank"].get("resets_long_gap") == "1")
+
+
+def test_noise_on_every_topic_is_refused_and_the_node_lives():
+    rng = np.random.default_rng(7)
+
+    def noise(name, message):
+        message.data = rng.bytes(int(rng.integers(0, 3000)))
+        message.format = "".join(map(chr, rng.integers(32, 127, 8)))
+        if rng.random() < 0.3:
+            message.header.frame_id = "".join(map(chr, rng.integers(32, 127, 5)))
+        return message
+
+    with running(parameters={"tf_timeout_ms": 200.0}) as harness:
+        for index in range(30):
+            info = harness.vehicle.info_message("front", 1)
+            info.k = rng.normal(0, 10.0 ** rng.integers(-3, 300), 9)
+            info.width, info.d = int(rng.integers(0, 9999)), rng.normal(size=int(rng.integers(0, 20))).tolist()
+            harness.vehicle.infos["front"].publish(info)
+            transform = transform_message("odom", "base_link", np.eye(4), int(rng.integers(1, 200)) * S)
+            values = rng.normal(0, 10.0 ** rng.integers(-3, 300), 7)
+            values[rng.integers(0, 7)] = rng.choice([np.nan, np.inf, 0.0])
+            transform.transform.translation.x, transform.transform.rotation.w = values[0], values[1]
+            transform.transform.rotation.z = values[2]
+            harness.vehicle.tf.publish(TFMessage(transforms=[transform]))
+            harness.vehicle.publish(100 * S + index * 100 * MS, change=noise, info=False)
+        assert harness.diagnosed(lambda d: int(d["camera back"]["images_rejected"]) > 0)
+        assert not harness.engine.frames
+        harness.drive(2, 210 * S)
 
 
 def test_no_calibration_no_output():

@@ -17,8 +17,8 @@ from sparse4d_ros.node.pipeline import Log
 from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.node.synchronizer import FrameSet, Synchronizer
 
-#: How often waiting sets are looked at; small beside max_wait_ms, cheap beside the images.
-_POLL_S = 0.01
+#: Bounds how often the timer can fire, whatever the deadline.
+_SHORTEST_NS = 1_000_000
 
 
 class CameraInputs:
@@ -39,8 +39,10 @@ class CameraInputs:
         self._subscriptions = []
         for name in settings.cameras:
             self._subscribe(name, settings)
-        # Steady: a paused bag stops the node's clock, not the waiting.
-        self._timer = node.create_timer(_POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Steady: a paused bag stops the node's clock, not the waiting. Armed only while a set waits.
+        self._timer = node.create_timer(1.0, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer.cancel()
+        self._deadline_ns: int | None = None
 
     def destroy(self) -> None:
         """Remove the subscriptions and the timer; what waits in the synchronizer is forgotten."""
@@ -76,6 +78,7 @@ class CameraInputs:
         camera.on_image(now_ns)
         if self.enabled:
             self._take(self.synchronizer.add(name, messages.nanoseconds(message.header.stamp), message, now_ns))
+            self._arm(now_ns)
 
     def _on_info(self, name: str, camera: Camera, message: CameraInfo) -> None:
         try:
@@ -87,8 +90,24 @@ class CameraInputs:
             self._log.info(notice)
 
     def _poll(self) -> None:
+        now_ns = time.monotonic_ns()
         if self.enabled:
-            self._take(self.synchronizer.poll(time.monotonic_ns()))
+            self._take(self.synchronizer.poll(now_ns))
+        self._deadline_ns = None  # it has passed, or the timer came a little early: arm anew
+        self._timer.cancel()
+        self._arm(now_ns)
+
+    def _arm(self, now_ns: int) -> None:
+        """Have `_poll` called when the set that has waited longest must be closed."""
+        deadline_ns = self.synchronizer.next_deadline_ns() if self.enabled else None
+        if deadline_ns == self._deadline_ns:
+            return
+        self._deadline_ns = deadline_ns
+        if deadline_ns is None:
+            self._timer.cancel()
+        else:
+            self._timer.timer_period_ns = max(_SHORTEST_NS, deadline_ns - now_ns)
+            self._timer.reset()
 
     def _take(self, frame_set: FrameSet | None) -> None:
         if self.synchronizer.epoch != self._epoch:

@@ -1,7 +1,8 @@
-"""The node's log: each text at most once a second (rclpy throttles by line of code only)."""
+"""The node's log: each text at most once a second (rclpy throttles by line of code only), and the libraries' logs."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -43,3 +44,21 @@ class ThrottledLog:
                 return None
             self._last[key] = (now, 0)
         return f" ({suppressed} more like this)" if suppressed else ""
+
+
+class ForwardToRos(logging.Handler):
+    """Hands what the parts without ROS log to the node's logger, so that it reaches /rosout."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__()
+        self._to = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on, at its own level."""
+        text = record.getMessage()
+        if record.levelno >= logging.ERROR:
+            self._to.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._to.warning(text)
+        else:
+            self._to.info(text)

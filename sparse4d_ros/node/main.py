@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node.engine_loader import load_engine
+from sparse4d_ros.node.log import ForwardToRos
 from sparse4d_ros.node.sparse4d_node import Sparse4DNode
 
 #: A process that was told to stop is gone after this, whatever hangs.
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any
         print(f"sparse4d_node: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
+    logging.getLogger("sparse4d_ros").addHandler(ForwardToRos(node.get_logger()))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     told = threading.Event()

@@ -20,12 +20,11 @@ help: ## Show this text
 
 setup: ## Make the environment that the node and the demo need, and name the file to source
 	@$(SETUP) --for run
-	@$(SETUP) --for run -- sh -c 'echo "source $${VIRTUAL_ENV%/venv}/environment.sh"'
 
 demo: ## Replay a drive through the node, score it, write pictures to demo_output/
 	@$(SETUP) --for run -- python -m sparse4d_ros.node.demo $(ARGS)
 
-test: ## Run the quick tests (about a minute after set-up)
+test: ## Run the quick tests
 	@$(SETUP) --for test -- env SPARSE4D_REQUIRE_ROS=1 python -m pytest $(ARGS)
 
 test-all: ## Run all tests, the slow ones too

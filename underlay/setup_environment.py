@@ -38,8 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         layout = choose(REPOSITORY, dict(os.environ), needs_ros=args.purpose != "lint")
         machine.check(layout)
         with locked(layout.root / "lock"):
-            if run_steps(plan(layout, args.purpose), layout.stamps):
-                say(f"Environment ready: source {layout.environment_file}" if layout.distribution else "Tools ready.")
+            run_steps(plan(layout, args.purpose), layout.stamps)
     except SetupFailure as failure:
         say(f"set-up: {failure}\n  What to do: {failure.remedy}")
         return 1
@@ -47,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         say("\nset-up: stopped; the same command goes on from here")
         return 130
     if not args.command:
+        say(f"Ready. To use it in a shell: source {layout.environment_file}" if layout.distribution else "Ready.")
         return 0
     sys.stdout.flush()
     command = workspace.in_environment(layout, args.command) if layout.distribution else \

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from sparse4d_ros import geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
@@ -78,6 +78,8 @@ class BagWriter:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(parents=True)
         self._writer = Writer(self._scratch / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
+        # Chunks of the MCAP file, which every reader of MCAP knows: JPEG stays as large, the rest shrinks to a fifth.
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
         return self
 

@@ -243,6 +243,24 @@ def test_ground_truth_of_another_frame_is_refused(bag, tmp_path):
         BagDrive(rewrite(bag, tmp_path / "copy", change=rename))
 
 
+def test_transforms_in_a_loop_and_broken_ones_are_named(bag, tmp_path):
+    def loop(topic, message, log_ns):
+        if topic == "/tf_static":
+            message.transforms[0].child_frame_id, message.transforms[0].header.frame_id = "odom", "base_link"
+        return message.__msgtype__, message, log_ns
+
+    with pytest.raises(UserError, match="form a loop"):
+        BagDrive(rewrite(bag, tmp_path / "loop", change=loop))
+
+    def shrink(topic, message, log_ns):
+        if topic == "/tf":
+            message.transforms[0].transform.rotation.w = 0.5
+        return message.__msgtype__, message, log_ns
+
+    with pytest.raises(UserError, match="/tf: the quaternion has length"):
+        BagDrive(rewrite(bag, tmp_path / "shrunk", change=shrink))
+
+
 def test_a_missing_bag_and_an_unfinished_one_are_named(tmp_path):
     with pytest.raises(UserError, match="no bag at"):
         BagDrive(tmp_path / "nowhere")

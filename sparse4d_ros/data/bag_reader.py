@@ -189,7 +189,11 @@ class BagDrive:
         pairs = [(self.fixed_frame, self.vehicle_frame, "/tf")]
         pairs += [(self.vehicle_frame, frame, "/tf_static") for frame in self._camera_frames.values()]
         for target, source, topic in pairs:
-            if not self._tree.connected(target, source):
+            try:
+                connected = self._tree.connected(target, source)
+            except LookupError as error:
+                raise UserError(f"{self.path}: {error}") from error
+            if not connected:
                 raise UserError(f"{self.path}: no transform connects {target!r} and {source!r}; it is expected on "
                                 f"{topic}")
 

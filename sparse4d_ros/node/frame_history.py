@@ -30,23 +30,24 @@ class FrameHistory:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def insert(self, time_ns: int, parent: str, pose: Rigid) -> str:
-        """Keep a pose; the reason why not, or "". What is there already for that time stays (as in tf2)."""
+    def insert(self, time_ns: int, parent: str, pose: Rigid) -> bool:
+        """Keep a pose, in the place of any other of that time; False if it is too old."""
         if self.static:
             self._times, self._samples = [0], [(parent, pose)]
-            return ""
+            return True
         times = self._times
         if times and time_ns < times[-1] - self._cache_time_ns:
-            return f"is {(times[-1] - time_ns) / 1e9:.3f} s older than the newest one, more than the buffer keeps"
+            return False
         index = bisect_left(times, time_ns)
         if index < len(times) and times[index] == time_ns:
-            return "repeats a time that is there already"
+            self._samples[index] = (parent, pose)
+            return True
         times.insert(index, time_ns)
         self._samples.insert(index, (parent, pose))
         old = max(bisect_left(times, times[-1] - self._cache_time_ns), len(times) - self._max_samples)
         if old > 0:
             del times[:old], self._samples[:old]
-        return ""
+        return True
 
     def clear(self) -> None:
         """Forget everything, unless it holds for all times."""

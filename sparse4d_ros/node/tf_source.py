@@ -22,6 +22,7 @@ from sparse4d_ros.node.transform_errors import (
     LookupException,
     TransformError,
 )
+from sparse4d_ros.node.transform_messages import Rejections, read_transform
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -53,14 +54,14 @@ class TransformSource(ABC):
         """Forget what moves (time ran backwards); static transforms stay."""
 
     @property
+    @abstractmethod
     def rejected(self) -> int:
-        """Transforms that were refused because they were wrong (tf2_ros only logs them: always 0)."""
-        return 0
+        """Transforms that were refused because they were wrong."""
 
     @property
+    @abstractmethod
     def last_rejection(self) -> str:
-        """Why the last one was refused."""
-        return ""
+        """Why the last one was."""
 
     def destroy(self) -> None:  # noqa: B027 (nothing to remove unless there are subscriptions)
         """Remove the subscriptions."""
@@ -160,18 +161,23 @@ class Tf2TransformSource(TransformSource):
                        (tf2_ros.ExtrapolationException, ExtrapolationException),
                        (tf2_ros.InvalidArgumentException, InvalidArgumentException),
                        (tf2_ros.TransformException, TransformError))
-        notify = self._notify
+        self._rejections = Rejections()
+        is_good, notify = self._is_good, self._notify
 
-        class NotifyingBuffer(tf2_ros.Buffer):
+        class CheckingBuffer(tf2_ros.Buffer):
+            """Between the listener and tf2: refuses what is wrong, and tells who waits."""
+
             def set_transform(self, transform, authority):
-                super().set_transform(transform, authority)
-                notify()
+                if is_good(transform, "/tf"):
+                    super().set_transform(transform, authority)
+                    notify()
 
             def set_transform_static(self, transform, authority):
-                super().set_transform_static(transform, authority)
-                notify()
+                if is_good(transform, "/tf_static"):
+                    super().set_transform_static(transform, authority)
+                    notify()
 
-        self.buffer = NotifyingBuffer(cache_time=Duration(nanoseconds=round(cache_time_s * 1e9)))
+        self.buffer = CheckingBuffer(cache_time=Duration(nanoseconds=round(cache_time_s * 1e9)))
         self._listener = None if node is None else tf2_ros.TransformListener(self.buffer, node, spin_thread=False)
 
     def take(self, message: Any, static: bool = False) -> None:
@@ -197,6 +203,21 @@ class Tf2TransformSource(TransformSource):
 
     def clear(self) -> None:
         self.buffer.clear()
+
+    @property
+    def rejected(self) -> int:
+        return self._rejections.count
+
+    @property
+    def last_rejection(self) -> str:
+        return self._rejections.last
+
+    def _is_good(self, message: Any, topic: str) -> bool:
+        transform = read_transform(message)
+        problem = transform.problem()
+        if problem:
+            self._rejections.note(transform, topic, problem)
+        return not problem
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:

@@ -8,7 +8,6 @@ Memory is bounded by time, by samples per frame and by the number of frames. Thr
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
 from threading import Lock
 from typing import Any
 
@@ -23,12 +22,11 @@ from sparse4d_ros.node.transform_errors import (
     LookupException,
     TransformError,
 )
+from sparse4d_ros.node.transform_messages import Rejections, read_transform
 
 __all__ = ["ConnectivityException", "ExtrapolationException", "InvalidArgumentException", "LookupException",
            "TransformBuffer", "TransformError"]
 
-# Longest deviation of a quaternion from unit length: rounding in float32 passes, a broken filter does not.
-_QUATERNION_TOLERANCE = 0.01
 # Later than any stamp: asks for the newest.
 _ENDLESS = 1 << 63
 
@@ -44,9 +42,17 @@ class TransformBuffer:
         #: Names that occur as a parent only: known, but nothing is known about them.
         self._roots: set[str] = set()
         self._lock = Lock()
-        #: Transforms refused because they were wrong (not merely old or repeated), and why the last one was.
-        self.rejected = 0
-        self.last_rejection = ""
+        self._rejections = Rejections()
+
+    @property
+    def rejected(self) -> int:
+        """Transforms refused because they were wrong, not merely old."""
+        return self._rejections.count
+
+    @property
+    def last_rejection(self) -> str:
+        """Why the last one was."""
+        return self._rejections.last
 
     # -- in ----------------------------------------------------------------------------------
 
@@ -65,42 +71,24 @@ class TransformBuffer:
             for history in self._frames.values():
                 history.clear()
 
-    def _set(self, transform: Any, authority: str, static: bool) -> bool:
-        parent, child = transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")
-        stamp, shift, turn = transform.header.stamp, transform.transform.translation, transform.transform.rotation
-        pose = Rigid(*map(float, (shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w)))
-        time_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-        problem = self._problem(parent, child, pose)
+    def _set(self, message: Any, authority: str, static: bool) -> bool:
+        transform = read_transform(message)
+        parent, child = transform.parent, transform.child
+        problem = transform.problem()
         with self._lock:
             known = self._frames.keys() | self._roots if child not in self._frames or parent not in self._frames else ()
             if not problem and known and len(known | {parent, child}) > max(self._max_frames, len(known)):
                 problem = f"there would be more than {self._max_frames} frames"
             if problem:
-                self.rejected += 1
-                sender = f" of {authority}" if authority else ""
-                self.last_rejection = f"the transform from '{parent}' to '{child}'{sender} is ignored: {problem}"
+                self._rejections.note(transform, authority, problem)
                 return False
             history = self._frames.get(child)
             if history is None or history.static != static:
                 history = self._frames[child] = FrameHistory(static, self._cache_time_ns, self._max_samples)
-            kept = not history.insert(time_ns, parent, pose.normalised())
             self._roots.discard(child)
             if parent not in self._frames:
                 self._roots.add(parent)
-            return kept
-
-    @staticmethod
-    def _problem(parent: str, child: str, pose: Rigid) -> str:
-        if not parent or not child:
-            return "a frame name is empty"
-        if parent == child:
-            return "a frame cannot be its own parent"
-        if not all(map(isfinite, pose)):
-            return "it holds a number that is not finite"
-        norm = sqrt(sum(value * value for value in pose[3:]))
-        if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
-            return f"its quaternion has length {norm:.4f}, not 1"
-        return ""
+            return history.insert(transform.time_ns, parent, transform.pose.normalised())
 
     # -- out ---------------------------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+"""``geometry_msgs/TransformStamped`` read and checked, before it reaches any buffer.
+
+tf2 normalises quaternions of any length before it looks at them, which hides a broken localisation; so
+both our own buffer and the one of tf2_ros get only what passes here.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, sqrt
+from typing import Any, NamedTuple
+
+from sparse4d_ros.node.quaternions import Rigid
+
+# Longest deviation of a quaternion from unit length: rounding in float32 passes, a broken filter does not.
+_QUATERNION_TOLERANCE = 0.01
+
+
+class StampedTransform(NamedTuple):
+    """A pose of ``child`` in ``parent``, not checked yet."""
+
+    parent: str
+    child: str
+    time_ns: int
+    pose: Rigid
+
+    def problem(self) -> str:
+        """Why it cannot be used, or ""."""
+        if not self.parent or not self.child:
+            return "a frame name is empty"
+        if self.parent == self.child:
+            return "a frame cannot be its own parent"
+        if not all(map(isfinite, self.pose)):
+            return "it holds a number that is not finite"
+        norm = sqrt(sum(value * value for value in self.pose[3:]))
+        if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
+            return f"its quaternion has length {norm:.4f}, not 1"
+        return ""
+
+
+def read_transform(message: Any) -> StampedTransform:
+    """The content of a TransformStamped or anything alike; leading slashes of old publishers are dropped."""
+    stamp, shift, turn = message.header.stamp, message.transform.translation, message.transform.rotation
+    pose = Rigid(*map(float, (shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w)))
+    return StampedTransform(message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/"),
+                            stamp.sec * 1_000_000_000 + stamp.nanosec, pose)
+
+
+class Rejections:
+    """How many transforms were refused because they were wrong, and why the last one was."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = ""
+
+    def note(self, transform: StampedTransform, authority: str, problem: str) -> None:
+        """Count one."""
+        self.count += 1
+        sender = f" on {authority}" if authority else ""
+        self.last = f"the transform from '{transform.parent}' to '{transform.child}'{sender} is ignored: {problem}"

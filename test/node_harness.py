@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -22,11 +21,8 @@ from sparse4d_ros.msg import TrackedObject3DArray
 from sparse4d_ros.node.messages import nanoseconds
 from sparse4d_ros.node.sparse4d_node import Sparse4DNode
 
-os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE",
-                      str(Path(__file__).parents[1] / "config" / "fastdds_profile.xml"))
-
-#: Tests run beside each other and beside other people's: 1..100, the range that is safe on Linux.
-DOMAIN = 1 + os.getpid() % 100
+#: Chosen by conftest, which also sets the transport profile.
+DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
 
 #: A loaded machine must not change the answer of a test that is not about waiting.
 PATIENT = {"max_wait_ms": 5000.0, "tf_timeout_ms": 5000.0, "diagnostics.period_s": 0.1, "model.warmup_runs": 1,

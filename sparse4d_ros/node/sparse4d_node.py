@@ -102,6 +102,9 @@ class Sparse4DNode(LifecycleNode):
         self._session = Session(self, lambda: self.settings, self._engine, self._state, self._outputs,
                                 self._statistics, self._log, self._give_up.trigger)
         self._session.set_enabled(self._enabled)
+        # A full collection over all that is loaded stops every thread for tens of milliseconds: leave
+        # what exists now out of it. Undone when the model is released.
+        gc.freeze()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -160,6 +163,7 @@ class Sparse4DNode(LifecycleNode):
                 self._state = engine.reset(self._state)
             engine.close()
         del engine
+        gc.unfreeze()
         gc.collect()  # device memory goes with the last reference, which may sit in a cycle of callbacks
 
     # Callbacks, all in the executor's thread

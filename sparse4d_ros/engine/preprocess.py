@@ -52,17 +52,17 @@ class ImagePlan:
 def resize_and_crop(image: np.ndarray, target_width: int, target_height: int) -> np.ndarray:
     """A picture ``[h, w, 3]`` uint8 at network size, by Pillow's antialiased bicubic filter.
 
-    Only the part that survives the crop is computed. A picture of the network's size is returned as it is.
+    The whole picture is scaled before the crop: asking Pillow for the crop's box alone saves a third
+    of the time, but rounds a pixel in 10,000 to its neighbour value. A picture of the network's size
+    is returned as it is.
     """
     height, width = image.shape[:2]
     if (width, height) == (target_width, target_height):
         return image
     plan = ImagePlan.of(width, height, target_width, target_height)
-    left, top = plan.crop[0] * width / plan.scaled[0], plan.crop[1] * height / plan.scaled[1]
-    box = (left, top,
-           left + target_width * width / plan.scaled[0], min(height, top + target_height * height / plan.scaled[1]))
-    picture = Image.fromarray(image).resize((target_width, target_height), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(picture)
+    left, top = plan.crop
+    scaled = Image.fromarray(image).resize(plan.scaled, Image.Resampling.BICUBIC)
+    return np.asarray(scaled.crop((left, top, left + target_width, top + target_height)))
 
 
 class Preprocessor:

@@ -217,7 +217,8 @@ def test_fault_09_stamp_zero_is_rejected(stamp_ns):
 def test_fault_10_one_stray_future_stamp_costs_that_camera_only(camera):
     rig = Rig()
     rig.drive(5)
-    rig.add(camera, 20_000, at_ms=450)
+    rig.add(camera, 20_000, at_ms=430)
+    rig.poll(495)  # its wait is over
     rig.drive(10, start_ms=500)
     assert [ms(frame_set) for frame_set in rig.sets] == [100.0 * index for index in range(15)]
     assert rig.synchronizer.epoch == 0 and rig.counters(camera).cleared + rig.counters(camera).unmatched == 1
@@ -233,19 +234,20 @@ def test_fault_10_stray_future_set_does_not_block_what_follows():
     assert rig.synchronizer.epoch == 1 and ms(rig.sets[-1]) > 4000
 
 
+@pytest.mark.parametrize("camera_off", ["back", "back_right"])  # in the middle and last of a trigger
 @pytest.mark.parametrize("offset_ms", [300, -300, 1000, 137])
-def test_fault_11_clock_off_gives_no_sets_and_the_offset_is_told(offset_ms):
+def test_fault_11_clock_off_gives_no_sets_and_the_offset_is_told(offset_ms, camera_off):
     """300 ms are three whole periods at 10 Hz: the stamps alone would match other images' stamps."""
     rig = Rig()
     for trigger in range(50):
         now = trigger * 100
         for camera in CAMERAS:
-            rig.add(camera, now + (offset_ms if camera == "back" else 0), at_ms=now + 5)
+            rig.add(camera, now + (offset_ms if camera == camera_off else 0), at_ms=now + 5)
         for step in range(1, 10):
             rig.poll(now + 5 + 10 * step)
     if abs(offset_ms) > 160:
         assert rig.sets == []
-    assert rig.synchronizer.clock_offset_ms("back") == pytest.approx(offset_ms)
+    assert rig.synchronizer.clock_offset_ms(camera_off) == pytest.approx(offset_ms)
     assert rig.synchronizer.clock_offset_ms("back_left") == 0.0
 
 
@@ -364,6 +366,15 @@ def test_dropped_images_never_mix_triggers(hz, seed):
     assert len(rig.sets) > 300
     for frame_set in rig.sets[1:]:  # the first set has no rhythm to go by
         assert len({entry.payload for entry in frame_set.entries.values() if entry.payload is not None}) == 1
+
+
+def test_reference_image_older_than_a_set_that_was_stood_in_for_makes_no_other():
+    rig = Rig(min_cameras=1)
+    rig.drive(5)
+    rig.trigger(500, CAMERAS[1:])
+    assert ms(rig.poll(700)) == 500 and rig.sets[-1].reference_camera == "front_right"
+    assert rig.add("front", 495, at_ms=900) is None and rig.poll(1000) is None
+    assert ms(rig.trigger(1000, at_ms=1005)) == 1000
 
 
 @pytest.mark.parametrize("dead", ["back", "front"])

@@ -312,10 +312,10 @@ def test_frame_that_changes_its_parent_is_found_by_time():
     buffer = TransformBuffer()
     buffer.set_transform_static(stamped("world", "left", 0, (10, 0, 0)))
     buffer.set_transform_static(stamped("world", "right", 0, (20, 0, 0)))
-    buffer.set_transform(stamped("left", "box", T0))
-    buffer.set_transform(stamped("right", "box", T0 + SECOND))
-    close(buffer.lookup_transform("world", "box", T0 + SECOND // 2), rigid((10, 0, 0)))
-    close(buffer.lookup_transform("world", "box", T0 + SECOND), rigid((20, 0, 0)))
+    buffer.set_transform(stamped("left", "box", T0, (1, 0, 0)))
+    buffer.set_transform(stamped("right", "box", T0 + SECOND, (3, 0, 0)))
+    close(buffer.lookup_transform("world", "box", T0 + SECOND // 2), rigid((11, 0, 0)))
+    close(buffer.lookup_transform("world", "box", T0 + SECOND), rigid((23, 0, 0)))
 
 
 def test_can_transform_and_leading_slash_of_old_publishers():

@@ -93,6 +93,10 @@ def install_missing_tools(layout: Layout) -> None:
              if not shutil.which(program)]
     if names:
         install(layout, "pip-tools.txt", *names)
+    tools = pip_environment(dict(os.environ), layout)["PATH"]
+    if not shutil.which("colcon", path=tools):
+        raise SetupFailure("colcon is neither on the PATH nor could pip install it",
+                           "sudo apt-get install python3-colcon-common-extensions")
 
 
 def repair_cmake_files(layout: Layout) -> None:

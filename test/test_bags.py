@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sparse4d_ros import geometry
+from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.data import bag_files, camera_sets, images, ros_messages
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.bag_writer import BagWriter, write_bag
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.data.transforms import PoseTable, TransformTree
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.resources import share_path
 
 FRAMES = 4
 
@@ -411,3 +413,20 @@ def test_sets_use_each_image_once_and_near_its_reference(stamps_ns, spread):
             assert distance <= spread
             assert distance == min(abs(stamp - other["a"]) for other in sets)
             assert distance == min(abs(other - members["a"]) for other in stamps_ns[camera])
+
+
+def test_the_shipped_drive_has_what_the_demo_needs():
+    folder = share_path("models", "sparse4d_small", "demo_drive")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 12e6
+    drive = BagDrive(folder)
+    assert len(drive) == 100
+    assert drive.camera_names == bag_cases.CAMERA_ORDER
+    assert drive.skipped == {"incomplete": 0, "no transform": 0}
+    names, poses = set(), []
+    for item in drive:
+        names.update(item.objects.names)
+        poses.append(item.frame.fixed_from_vehicle)
+        assert all(camera.image.shape == (256, 704, 3) for camera in item.frame.cameras)
+    assert names == set(NUSCENES_CLASSES)
+    assert np.linalg.norm(np.diff([pose[:3, 3] for pose in poses], axis=0), axis=1).sum() > 100.0
+    assert np.ptp(np.unwrap([geometry.yaw_of(pose) for pose in poses])) > 1.0

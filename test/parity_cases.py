@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the network needs torch (pip instal
 
 from sparse4d_ros.model.checkpoint import official_key  # noqa: E402
 from sparse4d_ros.model.config import BackboneConfig, ModelConfig  # noqa: E402
-from sparse4d_ros.model.detector import Sparse4D, set_reading  # noqa: E402
+from sparse4d_ros.model.detector import Sparse4D  # noqa: E402
 from sparse4d_ros.model.head import Sparse4DHead  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -87,7 +87,7 @@ def build(meta: dict, reading: str) -> torch.nn.Module:
     """The network of a case with rule-made weights; the image branch only where the case has images."""
     model = Sparse4D(config_of(meta)) if meta.get("image_hw") else HeadOnly(config_of(meta))
     fill(model, "", meta.get("salt", ""))
-    set_reading(model, reading)
+    model.head.reading = reading
     return model
 
 

@@ -12,7 +12,7 @@ from sparse4d_ros.boxes import from_anchors
 from sparse4d_ros.engine.decode import rank
 from sparse4d_ros.engine.identity import assign_ids
 from sparse4d_ros.model import bank as bank_steps
-from sparse4d_ros.model.aggregation import project_points
+from sparse4d_ros.model.aggregation import Features, project_points
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.checkpoint import official_key
 from sparse4d_ros.model.config import ModelConfig
@@ -108,10 +108,10 @@ def test_key_points(path):
 def test_deformable_aggregation(path, reading):
     case, meta = load(path)
     part = head_part(meta, layer_of(meta))
-    part.reading, part.border = reading, "zeros"
+    part.border = "zeros"
     anchor, feature, embedding = (tensor(case[k]) for k in ("anchor", "feature", "anchor_embed"))
     projection, image_wh = tensor(case["projection_mat"]), tensor(case["image_wh"])
-    maps = [tensor(case[f"feat_l{level}"]) for level in range(part.shape[0])]
+    maps = Features.of([tensor(case[f"feat_l{level}"]) for level in range(part.shape[0])], reading)
     points = part.kps_generator(anchor, feature)
     assert_close(points, case["key_points"], "key points")
     weights = part.weigh(feature, embedding, projection, None)

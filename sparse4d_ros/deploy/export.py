@@ -22,7 +22,7 @@ from sparse4d_ros.engine.torch_backend import focal_lengths, load_network
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.depth import clip_depth
-from sparse4d_ros.model.detector import Sparse4D, empty_inputs, set_reading
+from sparse4d_ros.model.detector import Sparse4D, empty_inputs
 
 #: GridSample and reductions of ScatterElements as onnxruntime and TensorRT 10 know them.
 OPSET = 18
@@ -59,7 +59,7 @@ def export_onnx(package: ModelPackage, output: Path, reading: str = "visible", d
     Raises ``UserError`` if the weights are absent or do not fit.
     """
     network = load_network(package)
-    set_reading(network, reading)
+    network.set_reading(reading)
     count = len(package.cameras)
     flat = FlatNetwork(network, count, package.input_width, package.input_height, depth).eval()
     images, projection, _, valid, bank, dt, motion = empty_inputs(

@@ -9,6 +9,8 @@ Two ways to read the same numbers:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,45 +56,69 @@ def sample_grid(maps: list[Tensor], points: Tensor, weights: Tensor, border: str
     return total.flatten(2)
 
 
-def sample_visible(maps: list[Tensor], points: Tensor, weights: Tensor, border: str) -> Tensor:
+class Features(NamedTuple):
+    """Feature maps of one frame, and the same values as rows where points are to be gathered."""
+
+    maps: list[Tensor]   #: L of ``[bs, C, E, h, w]``
+    rows: Tensor | None  #: ``[sum over levels of bs * C * h * w, E]``, level-major; None for ``grid``
+
+    @classmethod
+    def of(cls, maps: list[Tensor], reading: str) -> Features:
+        """Prepared once per frame for all decoders."""
+        if reading == "grid":
+            return cls(maps, None)
+        return cls(maps, torch.cat([x.permute(0, 1, 3, 4, 2).reshape(-1, x.shape[2]) for x in maps]))
+
+
+def _corners(xy: Tensor, picture: Tensor, size: tuple[int, int], first_row: int) -> tuple[Tensor, Tensor]:
+    """Rows ``[M, 4]`` and bilinear shares ``[M, 4]`` of the cells around points ``xy [M, 2]`` in 0..1.
+
+    ``picture [M]`` is the index of each point's map of ``size`` (height, width) among all of its level.
+    """
+    height, width = size
+    column, row = xy[:, 0] * width - 0.5, xy[:, 1] * height - 0.5
+    left, top = column.floor(), row.floor()
+    x = torch.stack([left, left + 1], dim=1)
+    y = torch.stack([top, top + 1], dim=1)
+    share_x = torch.stack([left + 1 - column, column - left], dim=1) * ((x >= 0) & (x < width))
+    share_y = torch.stack([top + 1 - row, row - top], dim=1) * ((y >= 0) & (y < height))
+    x, y = x.clamp(0, width - 1).long(), y.clamp(0, height - 1).long()
+    where = ((picture * height)[:, None] + y)[:, :, None] * width + x[:, None, :] + first_row
+    return where.flatten(1), (share_y[:, :, None] * share_x[:, None, :]).flatten(1)
+
+
+def sample_visible(features: Features, points: Tensor, weights: Tensor, border: str) -> Tensor:
     """The same sums as :func:`sample_grid`, touching only the rows that are seen."""
     batch, cameras, count, num_points = points.shape[:4]
-    groups, num_levels = weights.shape[-1], len(maps)
-    channels = maps[0].shape[2]
+    groups, channels = weights.shape[-1], features.rows.shape[1]
+    sizes = [tuple(x.shape[-2:]) for x in features.maps]
     with torch.no_grad():
         if border == "drop":
             seen = inside(points)
         else:  # half a cell of the coarsest level beyond the border still interpolates against zeros
-            cell = points.new_tensor([1.0 / maps[-1].shape[4], 1.0 / maps[-1].shape[3]])
+            cell = points.new_tensor([1.0 / sizes[-1][1], 1.0 / sizes[-1][0]])
             seen = ((points > -cell) & (points < 1 + cell)).all(-1)
         index = seen.flatten().nonzero().squeeze(1)
     point_index = index % num_points
     anchor_index = index // num_points % count
-    camera_index = index // (num_points * count) % cameras
-    batch_index = index // (num_points * count * cameras)
+    picture = index // (num_points * count)
+    camera_index, batch_index = picture % cameras, picture // cameras
     xy = points.flatten(0, 3).index_select(0, index)
-    slot = (batch_index * count + anchor_index) * cameras + camera_index
     # [M, L, G]: the weights of this point on every level
-    rows_of_weights = weights.permute(0, 1, 2, 4, 3, 5).reshape(-1, num_levels, groups)
-    weight = rows_of_weights.index_select(0, slot * num_points + point_index)
-    total = 0.0
-    for level, x in enumerate(maps):
-        height, width = x.shape[-2:]
-        rows = x.permute(0, 1, 3, 4, 2).reshape(-1, channels)
-        first = (batch_index * cameras + camera_index) * (height * width)
-        column, row = (xy[:, 0] * width - 0.5), (xy[:, 1] * height - 0.5)
-        left, top = column.floor(), row.floor()
-        right_share, bottom_share = column - left, row - top
-        mixed = 0.0
-        for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            x_index, y_index = left.long() + dx, top.long() + dy
-            valid = (x_index >= 0) & (x_index < width) & (y_index >= 0) & (y_index < height)
-            share = (right_share if dx else 1 - right_share) * (bottom_share if dy else 1 - bottom_share)
-            where = first + y_index.clamp(0, height - 1) * width + x_index.clamp(0, width - 1)
-            mixed = mixed + rows.index_select(0, where) * (share * valid)[:, None]
-        total = total + mixed.unflatten(1, (groups, -1)) * weight[:, level, :, None]
-    out = total.new_zeros(batch * count, channels)
-    return out.index_add(0, batch_index * count + anchor_index, total.flatten(1)).view(batch, count, channels)
+    slot = ((batch_index * count + anchor_index) * cameras + camera_index) * num_points + point_index
+    weight = weights.transpose(3, 4).flatten(0, 3).index_select(0, slot)
+    where, shares, first_row = [], [], 0
+    for height, width in sizes:
+        level_where, level_shares = _corners(xy, picture, (height, width), first_row)
+        where.append(level_where)
+        shares.append(level_shares)
+        first_row += batch * cameras * height * width
+    share = torch.stack(shares, dim=1)[..., None] * weight[:, :, None]
+    rows = features.rows.index_select(0, torch.cat(where, dim=1).flatten())
+    rows = rows.view(-1, 4 * len(sizes), groups, channels // groups)
+    mixed = (rows * share.flatten(1, 2)[..., None]).sum(dim=1).flatten(1)
+    out = mixed.new_zeros(batch * count, channels)
+    return out.index_add(0, batch_index * count + anchor_index, mixed).view(batch, count, channels)
 
 
 class DeformableAggregation(nn.Module):
@@ -104,7 +130,6 @@ class DeformableAggregation(nn.Module):
         self.shape = (config.num_levels, config.num_points, config.num_groups)
         self.border = config.border
         self.dropout = config.sampling_dropout
-        self.reading = "visible"
         self.kps_generator = KeyPoints(dims, config.num_learnable_points)
         self.camera_encoder = nn.Sequential(
             nn.Linear(12, dims), nn.ReLU(), nn.LayerNorm(dims),
@@ -136,17 +161,18 @@ class DeformableAggregation(nn.Module):
             weights = weights * kept / (1 - self.dropout)
         return weights
 
-    def read(self, maps: list[Tensor], points: Tensor, weights: Tensor) -> Tensor:
+    def read(self, image_features: Features, points: Tensor, weights: Tensor) -> Tensor:
         """Weighted sums ``[bs, n, E]``; see the functions above for shapes."""
-        sample = sample_grid if self.reading == "grid" else sample_visible
-        return sample(maps, points, weights, self.border)
+        if image_features.rows is None:
+            return sample_grid(image_features.maps, points, weights, self.border)
+        return sample_visible(image_features, points, weights, self.border)
 
     def forward(
-        self, features: Tensor, anchors: Tensor, embedding: Tensor, maps: list[Tensor],
+        self, features: Tensor, anchors: Tensor, embedding: Tensor, image_features: Features,
         projection: Tensor, image_wh: Tensor, camera_valid: Tensor | None = None,
     ) -> Tensor:
         """``[bs, n, 2E]``: what the pictures say, beside the feature that asked."""
         key_points = self.kps_generator(anchors, features)
         weights = self.weigh(features, embedding, projection, camera_valid)
         points = project_points(key_points, projection, image_wh)
-        return torch.cat([self.output_proj(self.read(maps, points, weights)), features], dim=-1)
+        return torch.cat([self.output_proj(self.read(image_features, points, weights)), features], dim=-1)

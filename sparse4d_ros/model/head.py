@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparse4d_ros.model.aggregation import DeformableAggregation
+from sparse4d_ros.model.aggregation import DeformableAggregation, Features
 from sparse4d_ros.model.anchor_encoder import AnchorEncoder
 from sparse4d_ros.model.attention import History, MultiheadAttention
 from sparse4d_ros.model.bank import Bank, intervals, merge_history, project_anchors, store
@@ -73,6 +73,8 @@ class Sparse4DHead(nn.Module):
         super().__init__()
         dims = config.embed_dims
         self.config = config
+        #: How image features are read: ``visible`` or ``grid``, see :mod:`sparse4d_ros.model.aggregation`.
+        self.reading = "visible"
         self.anchor = nn.Parameter(torch.zeros(config.num_anchors, 11))
         self.instance_feature = nn.Parameter(torch.zeros(config.num_anchors, dims), requires_grad=False)
         self.anchor_encoder = AnchorEncoder(dims)
@@ -90,6 +92,7 @@ class Sparse4DHead(nn.Module):
         recent, interval = intervals(dt, bank.has_history, config)
         cached = project_anchors(bank.anchor, now_from_previous, dt, config.swap_yaw_on_projection)
 
+        features = Features.of(maps, self.reading)
         x = self.instance_feature.expand(batch, -1, -1)
         anchors = self.anchor.expand(batch, -1, -1)
         self_allowed = None
@@ -112,7 +115,7 @@ class Sparse4DHead(nn.Module):
                 query = torch.cat([x, embedding], dim=-1)
                 x = self.fc_after(decoder.self_attention(query, query, self.fc_before(x), self_allowed))
                 x = decoder.attention_norm(x)
-            x = decoder.deformable(x, anchors, embedding, maps, projection, image_wh, camera_valid)
+            x = decoder.deformable(x, anchors, embedding, features, projection, image_wh, camera_valid)
             x = decoder.norm(decoder.feed_forward(x))
             score = self.training or index in (0, config.num_decoders - 1)
             anchors, classes, quality = decoder.refinement(x, anchors, embedding, interval, score)

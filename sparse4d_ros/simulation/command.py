@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.frame import LabelledFrame
+from sparse4d_ros.simulation.rig import default_rig
 from sparse4d_ros.simulation.splits import SPLITS, check_seed
 
 _EXAMPLES = """examples:
@@ -24,11 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="one town, or the towns A to B-1; a drive each")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train",
                         help="which towns: training and validation seeds are kept apart (default %(default)s)")
-    parser.add_argument("--duration", type=float, default=8.0, metavar="S", help="seconds (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=5.0, metavar="HZ", help="frame sets a second (default %(default)s)")
+    parser.add_argument("--duration", type=_positive, default=8.0, metavar="S", help="seconds (default %(default)s)")
+    parser.add_argument("--rate", type=_positive, default=5.0, metavar="HZ",
+                        help="frame sets a second (default %(default)s)")
     parser.add_argument("--size", type=_size, default=(352, 128), metavar="WxH", help="picture size (default 352x128)")
     parser.add_argument("--format", choices=("bag", "arrays"), default="bag",
                         help="rosbag2 MCAP, or arrays for training (default %(default)s)")
+    parser.add_argument("--jpeg-quality", type=int, choices=range(1, 101), default=90, metavar="1..100",
+                        help="of the pictures in a bag (default %(default)s)")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER",
                         help="each drive becomes FOLDER/drive_<seed>; drives that exist are kept")
 
@@ -38,19 +43,19 @@ def run(args: argparse.Namespace) -> int:
     for seed in args.seeds:
         check_seed(seed, args.split)
     # Rendering needs moderngl, the check above should not.
-    from sparse4d_ros.simulation.drive import simulate
+    from sparse4d_ros.simulation.drive import frame_count, simulate
     from sparse4d_ros.simulation.renderer import Renderer
 
-    args.output.mkdir(parents=True, exist_ok=True)
     todo = [seed for seed in args.seeds if not _folder(args.output, seed).exists()]
     if len(todo) < len(args.seeds):
         print(f"{len(args.seeds) - len(todo)} of {len(args.seeds)} drives exist already")
     renderer = Renderer(args.size)
-    total = len(todo) * max(1, round(args.duration * args.rate))
-    with tqdm(total=total, unit="frame", smoothing=0.05) as progress:
+    args.output.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(todo) * frame_count(args.duration, args.rate), unit="frame", smoothing=0.05) as progress:
         for seed in todo:
             frames = simulate(seed, args.duration, args.rate, args.size, args.split, renderer=renderer)
-            _write(args.format, _folder(args.output, seed), _counted(frames, progress))
+            _write(args, _folder(args.output, seed), _counted(frames, progress))
+    renderer.release()
     return 0
 
 
@@ -58,19 +63,18 @@ def _folder(output: Path, seed: int) -> Path:
     return output / f"drive_{seed:05d}"
 
 
-def _write(kind: str, folder: Path, frames) -> None:  # noqa: ANN001 - an iterator of LabelledFrame
-    if kind == "arrays":
+def _write(args: argparse.Namespace, folder: Path, frames: Iterable[LabelledFrame]) -> None:
+    if args.format == "arrays":
         from sparse4d_ros.data.drive_cache import write_drive
 
         write_drive(folder, frames, NUSCENES_CLASSES)
     else:
         from sparse4d_ros.data.bag_writer import write_bag
-        from sparse4d_ros.simulation.rig import default_rig
 
-        write_bag(folder, frames, default_rig())
+        write_bag(folder, frames, default_rig().vehicle_from_camera, jpeg_quality=args.jpeg_quality)
 
 
-def _counted(frames, progress: tqdm):  # noqa: ANN001, ANN202
+def _counted(frames: Iterable[LabelledFrame], progress: tqdm) -> Iterator[LabelledFrame]:
     for frame in frames:
         yield frame
         progress.update()
@@ -87,9 +91,16 @@ def _seeds(text: str) -> range:
     return seeds
 
 
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
 def _size(text: str) -> tuple[int, int]:
     try:
         width, height = (int(part) for part in text.lower().split("x"))
     except ValueError as error:
-        raise UserError(f"--size {text!r} is not of the form 704x256") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 704x256") from error
     return width, height

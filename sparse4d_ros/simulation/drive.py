@@ -44,17 +44,25 @@ def simulate(seed: int, duration_s: float, rate_hz: float, image_size: tuple[int
     check_seed(seed, split)
     if not (duration_s > 0.0 and rate_hz > 0.0):
         raise UserError(f"duration {duration_s} s and rate {rate_hz} Hz must be positive")
-    if min(image_size) < 16:
-        raise UserError(f"image size {image_size[0]}x{image_size[1]} is too small: at least 16x16")
     rig = default_rig() if rig is None else rig
     world = World(seed, duration_s)
-    renderer = Renderer(image_size) if renderer is None else renderer
+    own_renderer = renderer is None
+    renderer = Renderer(image_size) if own_renderer else renderer
     if renderer.image_size != tuple(image_size):
         raise ValueError(f"the renderer draws {renderer.image_size}, not {tuple(image_size)}")
     renderer.set_world(world.ground, world.look)
     noise = _sensor_noise(np.random.default_rng([seed, 99]), image_size)
-    for index in range(max(1, round(duration_s * rate_hz))):
-        yield _frame(world, rig, renderer, round(index / rate_hz * 1e9), noise)
+    try:
+        for index in range(frame_count(duration_s, rate_hz)):
+            yield _frame(world, rig, renderer, round(index / rate_hz * 1e9), noise)
+    finally:
+        if own_renderer:
+            renderer.release()
+
+
+def frame_count(duration_s: float, rate_hz: float) -> int:
+    """How many frames a drive has; at least one."""
+    return max(1, round(duration_s * rate_hz))
 
 
 def _sensor_noise(rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
@@ -79,7 +87,8 @@ def _frame(world: World, rig: Rig, renderer: Renderer, time_ns: int, noise: np.n
         camera_from_fixed = geometry.inverse(pose @ camera.vehicle_from_camera)
         intrinsic = camera.intrinsic(renderer.image_size)
         objects = world.objects(shot_ns * 1e-9)
-        picture = renderer.draw((objects + world.scenery).near(pose[:2, 3], _DRAW_RANGE_M), intrinsic, camera_from_fixed)
+        drawn = (objects + world.scenery).near(pose[:2, 3], _DRAW_RANGE_M)
+        picture = renderer.draw(drawn, intrinsic, camera_from_fixed)
         pictures.append(picture)
         views.append((objects, intrinsic, camera_from_fixed))
         cameras.append(CameraFrame(

@@ -30,8 +30,8 @@ class _Layers:
     def stripe(self, layer: int, street: Street, along: tuple[float, float], offset: tuple[float, float],
                colour: np.ndarray, grain: float = 0.0) -> None:
         """A rectangle in a street's own coordinates."""
-        s, o = np.array([along[0], along[1], along[1], along[0]]), np.array([offset[0], offset[0], offset[1], offset[1]])
-        self.polygon(layer, street.point(s, o), colour, grain)
+        corners = street.point(np.array([*along, *along[::-1]]), np.repeat(offset, 2))
+        self.polygon(layer, corners, colour, grain)
 
 
 def build_ground(town: Town, rng: np.random.Generator) -> np.ndarray:
@@ -63,15 +63,19 @@ def build_ground(town: Town, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.concatenate(rows) for rows in layers.rows]).astype(np.float32)
 
 
+def _between(first: float, second: float) -> tuple[float, float]:
+    return min(first, second), max(first, second)
+
+
 def _mark(layers: _Layers, street: Street, white: np.ndarray, cycle: np.ndarray) -> None:
     section, length, half = street.section, street.length, _STRIPE_M / 2.0
     lanes_edge = section.lanes * section.lane
     for side in (-1.0, 1.0):
-        layers.stripe(4, street, (0.0, length), tuple(sorted((side * lanes_edge, side * (lanes_edge + section.cycle)))), cycle)
+        layers.stripe(4, street, (0.0, length), _between(side * lanes_edge, side * (lanes_edge + section.cycle)), cycle)
         for offset in (lanes_edge, lanes_edge + section.cycle):
             layers.stripe(4, street, (0.0, length), (side * offset - half, side * offset + half), white)
         stop = (length - 1.5, length - 0.9) if side < 0 else (0.9, 1.5)
-        layers.stripe(4, street, stop, tuple(sorted((0.0, side * lanes_edge))), white)
+        layers.stripe(4, street, stop, _between(0.0, side * lanes_edge), white)
         for lane in range(1, section.lanes):
             for dash in np.arange(3.0, length - 5.0, 7.0):
                 offset = side * lane * section.lane

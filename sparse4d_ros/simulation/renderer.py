@@ -9,6 +9,7 @@ surfaces is neither.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,7 +18,10 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.simulation import ground, shaders
 from sparse4d_ros.simulation.actors import Instances, in_view
 from sparse4d_ros.simulation.catalogue import bodies
-from sparse4d_ros.simulation.world import Look
+from sparse4d_ros.simulation.look import Look
+
+if TYPE_CHECKING:
+    import moderngl
 
 NEAREST_M, FARTHEST_M = 0.3, 500.0
 _QUAD = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], dtype=np.float32)
@@ -36,8 +40,8 @@ class Picture:
     ids: np.ndarray
 
 
-def _context():  # noqa: ANN202 - moderngl is imported only where a picture is wanted
-    import moderngl
+def _context() -> moderngl.Context:
+    import moderngl  # only where a picture is wanted: worlds and their motion need no GL
 
     try:
         return moderngl.create_standalone_context(backend="egl")
@@ -50,6 +54,8 @@ class Renderer:
     """A GL context with its buffers, for pictures of one size ``(width, height)``."""
 
     def __init__(self, image_size: tuple[int, int], oversampling: int = 2) -> None:
+        if not 16 <= min(image_size) <= max(image_size) <= 4096:
+            raise UserError(f"pictures of {image_size[0]}x{image_size[1]} cannot be rendered: 16 to 4096 pixels a side")
         self.image_size, self.oversampling = image_size, oversampling
         self.context = context = _context()
         width, height = image_size[0] * oversampling, image_size[1] * oversampling
@@ -80,8 +86,12 @@ class Renderer:
 
     def set_world(self, ground_vertices: np.ndarray, look: Look) -> None:
         """Take over a drive's ground and light."""
-        buffer = self.context.buffer(np.ascontiguousarray(ground_vertices, dtype=np.float32).tobytes())
-        assert ground_vertices.shape[1] == ground.VERTEX_FLOATS
+        if ground_vertices.shape[1] != ground.VERTEX_FLOATS:
+            raise ValueError(f"ground vertices have {ground_vertices.shape[1]} columns, not {ground.VERTEX_FLOATS}")
+        if self._ground_array is not None:
+            self._ground_buffer.release()
+            self._ground_array.release()
+        self._ground_buffer = buffer = self.context.buffer(ground_vertices.astype(np.float32).tobytes())
         self._ground_array = self.context.vertex_array(
             self._ground, [(buffer, "2f 3f 1f", "in_position", "in_colour", "in_grain")])
         values = {"sun": look.sun, "sun_colour": look.sun_colour, "ambient": look.ambient, "zenith": look.zenith,
@@ -92,8 +102,12 @@ class Renderer:
                     program[name].value = value if np.isscalar(value) else tuple(float(v) for v in value)
 
     @property
-    def _programs(self) -> tuple:
+    def _programs(self) -> tuple[moderngl.Program, ...]:
         return self._ground, self._shadow, self._body, self._sky
+
+    def release(self) -> None:
+        """Give back the GL context and all that it holds."""
+        self.context.release()
 
     def draw(self, instances: Instances, intrinsic: np.ndarray, camera_from_world: np.ndarray) -> Picture:
         """One picture; ``intrinsic`` is K ``[3, 3]`` for pictures of ``image_size``."""
@@ -102,7 +116,7 @@ class Renderer:
                 2.0 * intrinsic[0, 2] / width, 2.0 * intrinsic[1, 2] / height)
         for program in self._programs:
             if "camera_from_world" in program:
-                program["camera_from_world"].write(np.ascontiguousarray(camera_from_world.T, dtype=np.float32).tobytes())
+                program["camera_from_world"].write(camera_from_world.T.astype(np.float32).tobytes())
             program["lens"].value = lens
         # One metre more than the body takes, for its shadow.
         count = self._upload(instances.pick(in_view(instances, intrinsic, camera_from_world, width, margin=1.0)))

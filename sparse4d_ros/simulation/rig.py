@@ -50,6 +50,11 @@ class Rig:
         """Camera names in order."""
         return tuple(camera.name for camera in self.cameras)
 
+    @property
+    def vehicle_from_camera(self) -> dict[str, np.ndarray]:
+        """Mounting ``[4, 4]`` of each camera by name."""
+        return {camera.name: camera.vehicle_from_camera for camera in self.cameras}
+
 
 def _camera(name: str, position: tuple[float, float, float], yaw_deg: float, focal: float, offset_ms: float) -> Camera:
     pose = geometry.from_yaw(*position, np.deg2rad(yaw_deg))

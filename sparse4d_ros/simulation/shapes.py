@@ -69,7 +69,7 @@ def block(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float]
           pattern: float = SMOOTH) -> Part:
     """A box between two x, two y and two z; with ``top_x``, ``top_y`` the upper face is another rectangle."""
     def ring(xs: tuple[float, float], ys: tuple[float, float], height: float) -> np.ndarray:
-        return np.array([[xs[0], ys[0], height], [xs[1], ys[0], height], [xs[1], ys[1], height], [xs[0], ys[1], height]])
+        return np.array([[x, y, height] for x, y in ((xs[0], ys[0]), (xs[1], ys[0]), (xs[1], ys[1]), (xs[0], ys[1]))])
     return loft(ring(x, y, z[0]), ring(top_x or x, top_y or y, z[1]), colour, tint, pattern)
 
 
@@ -88,7 +88,8 @@ def tube(start: Sequence[float], end: Sequence[float], radius: float, colour: Co
                 colour, tint, pattern)
 
 
-def extrude(profile: Sequence[tuple[float, float]], y: tuple[float, float], colour: Colour, tint: float = PLAIN) -> Part:
+def extrude(profile: Sequence[tuple[float, float]], y: tuple[float, float], colour: Colour,
+            tint: float = PLAIN) -> Part:
     """A convex outline of (x, z) points, swept along y."""
     outline = np.array(profile, dtype=np.float64)
     rings = [np.stack([outline[:, 0], np.full(len(outline), side), outline[:, 1]], axis=1) for side in y]

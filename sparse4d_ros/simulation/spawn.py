@@ -89,5 +89,6 @@ def _spacing(rng: np.random.Generator, street: Street, lane: int) -> list[float]
     return places
 
 
-def _vehicle(body: Body, rng: np.random.Generator, route: Route, position: float, speeds: tuple[float, float]) -> Vehicle:
+def _vehicle(body: Body, rng: np.random.Generator, route: Route, position: float,
+             speeds: tuple[float, float]) -> Vehicle:
     return Vehicle(body.index, body.draw_size(rng), body.draw_colour(rng), route, position, rng.uniform(*speeds))

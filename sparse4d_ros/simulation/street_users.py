@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse4d_ros.simulation.shapes import PRIMARY, SECONDARY, Mesh, Part, ball, block, extrude, mesh, tube
+from sparse4d_ros.simulation.shapes import PRIMARY, SECONDARY, Colour, Mesh, Part, ball, block, extrude, mesh, tube
 
 SKIN = (0.80, 0.60, 0.48)
 HAIR = (0.16, 0.11, 0.08)
@@ -61,7 +61,8 @@ def _rider(seat: tuple[float, float], hands: tuple[float, float], feet: tuple[fl
         parts += [
             tube((seat[0], 0.09 * side, seat[1]), (knee[0], 0.14 * side, knee[1]), 0.09, CLOTH, SECONDARY),
             tube((knee[0], 0.14 * side, knee[1]), (feet[0], 0.11 * side, feet[1]), 0.07, CLOTH, SECONDARY),
-            tube((shoulder[0], 0.21 * side, shoulder[1] - 0.05), (hands[0], 0.25 * side, hands[1]), 0.055, CLOTH, PRIMARY),
+            tube((shoulder[0], 0.21 * side, shoulder[1] - 0.05), (hands[0], 0.25 * side, hands[1]), 0.055, CLOTH,
+                 PRIMARY),
         ]
     return parts
 
@@ -108,16 +109,18 @@ def motorcycles() -> list[Mesh]:
 
 def cones() -> list[Mesh]:
     """A cone with one collar, a tall one with two, a drum."""
-    def stack(levels: list[tuple[float, float]], colours: list[tuple[float, float, float]]) -> list[Part]:
+    def stack(levels: list[tuple[float, float]], colours: list[Colour]) -> list[Part]:
         return [tube((0, 0, low[0]), (0, 0, high[0]), low[1], colour, end_radius=high[1], sides=8)
                 for low, high, colour in zip(levels, levels[1:], colours, strict=False)]
     foot = block((-0.20, 0.20), (-0.20, 0.20), (0.0, 0.05), (0.14, 0.13, 0.13))
-    cone = mesh("cone", [foot, *stack([(0.05, 0.15), (0.32, 0.105), (0.52, 0.07), (0.75, 0.03)], [ORANGE, WHITE, ORANGE])])
-    tall = mesh("tall_cone", [foot, *stack([(0.05, 0.15), (0.35, 0.12), (0.52, 0.10), (0.68, 0.08), (0.84, 0.06), (1.05, 0.03)],
-                                           [ORANGE, WHITE, ORANGE, WHITE, ORANGE])])
-    drum = mesh("drum", stack([(0.0, 0.24), (0.28, 0.22), (0.48, 0.21), (0.68, 0.20), (0.88, 0.19), (1.0, 0.18)],
-                              [ORANGE, WHITE, ORANGE, WHITE, ORANGE]))
-    return [cone, tall, drum]
+    one_collar, two_collars = [ORANGE, WHITE, ORANGE], [ORANGE, WHITE, ORANGE, WHITE, ORANGE]
+    return [
+        mesh("cone", [foot, *stack([(0.05, 0.15), (0.32, 0.105), (0.52, 0.07), (0.75, 0.03)], one_collar)]),
+        mesh("tall_cone", [foot, *stack(
+            [(0.05, 0.15), (0.35, 0.12), (0.52, 0.10), (0.68, 0.08), (0.84, 0.06), (1.05, 0.03)], two_collars)]),
+        mesh("drum", stack(
+            [(0.0, 0.24), (0.28, 0.22), (0.48, 0.21), (0.68, 0.20), (0.88, 0.19), (1.0, 0.18)], two_collars)),
+    ]
 
 
 def barriers() -> list[Mesh]:

@@ -18,6 +18,7 @@ STEP_S = 0.2
 _LOOK_AHEAD_M = np.array([1.5, 4.0, 7.0, 10.0, 14.0, 18.0, 23.0, 29.0])
 _LATERAL_ACCELERATION = 2.2
 _ACCELERATION, _BRAKING = 2.0, 2.2
+_HEADWAY_S = 0.9
 _HARDEST_BRAKING = 6.0
 _CROSSING_ANGLE = 0.7
 
@@ -80,9 +81,10 @@ class Traffic:
         gap, leader_speed = self._gap_ahead(position, speed)
         signal_gap = self._red_ahead(position, speed, red)
         free = 1.0 - (speed / self._bend_limited(position, self._desired)) ** 4
-        closing = np.maximum(speed * 0.9 + speed * (speed - leader_speed) / (2.0 * np.sqrt(_ACCELERATION * _BRAKING)), 0.0)
+        comfort = 2.0 * np.sqrt(_ACCELERATION * _BRAKING)
+        closing = np.maximum(speed * _HEADWAY_S + speed * (speed - leader_speed) / comfort, 0.0)
         follow = ((1.8 + closing) / np.maximum(gap, 0.3)) ** 2
-        halting = speed * 0.9 + speed ** 2 / (2.0 * np.sqrt(_ACCELERATION * _BRAKING))
+        halting = speed * _HEADWAY_S + speed ** 2 / comfort
         wait = ((0.5 + halting) / np.maximum(signal_gap, 0.3)) ** 2
         acceleration = _ACCELERATION * (free - np.maximum(follow, wait))
         # Never backwards: the step ends at a standstill at the earliest.
@@ -93,7 +95,9 @@ class Traffic:
         count = len(position)
         own_x, own_y, own_yaw = self.paths.at(position)
         reach = np.maximum(self._length - self._width, 0.0) / 2.0
-        discs = own_x + np.outer([-1, 0, 1], reach) * np.cos(own_yaw), own_y + np.outer([-1, 0, 1], reach) * np.sin(own_yaw)
+        # A vehicle is three discs along its length: rear, middle, front.
+        along = np.outer([-1, 0, 1], reach)
+        discs = own_x + along * np.cos(own_yaw), own_y + along * np.sin(own_yaw)
         ahead_x, ahead_y, _ = self.paths.at(position[:, None] + self._length[:, None] / 2.0 + _LOOK_AHEAD_M)
         square = ((ahead_x[:, :, None, None] - discs[0]) ** 2 + (ahead_y[:, :, None, None] - discs[1]) ** 2).min(axis=2)
         touch = (self._width[:, None] + self._width) / 2.0 + 0.25

@@ -23,7 +23,8 @@ def _wheels(axles: tuple[float, ...], half_width: float, radius: float, thicknes
             for x in axles for side in (-1.0, 1.0)]
 
 
-def _lamps(front: float, rear: float, half_width: float, z_front: float, z_rear: float, size: float = 0.28) -> list[Part]:
+def _lamps(front: float, rear: float, half_width: float, z_front: float, z_rear: float,
+           size: float = 0.28) -> list[Part]:
     parts = []
     for side in (-1.0, 1.0):
         outer, inner = side * half_width, side * (half_width - 1.6 * size)
@@ -33,7 +34,8 @@ def _lamps(front: float, rear: float, half_width: float, z_front: float, z_rear:
     return parts
 
 
-def _car(name: str, length: float, height: float, belt: float, cabin: tuple[float, float], roof: tuple[float, float]) -> Mesh:
+def _car(name: str, length: float, height: float, belt: float, cabin: tuple[float, float],
+         roof: tuple[float, float]) -> Mesh:
     """A car body: lower shell to the belt line, glass cabin narrowing to a roof."""
     half, half_width = length / 2.0, 0.92
     return mesh(name, [
@@ -163,7 +165,8 @@ def trailers() -> list[Mesh]:
         *_trailer_frame(5.2, (-2.6, -3.8)),
         block((-5.2, 5.2), (-1.25, 1.25), (1.10, 1.30), DARK),
         block((-5.1, 4.6), (-1.20, 1.20), (1.30, 3.75), WHITE, PRIMARY),
-        *[block((x - 0.07, x + 0.07), (-1.23, 1.23), (1.32, 3.72), SHADE, PRIMARY) for x in (-4, -2.4, -0.8, 0.8, 2.4, 4)],
+        *[block((x - 0.07, x + 0.07), (-1.23, 1.23), (1.32, 3.72), SHADE, PRIMARY)
+          for x in (-4, -2.4, -0.8, 0.8, 2.4, 4)],
     ])
     tank = mesh("tank_trailer", [
         *_trailer_frame(5.6, (-2.8, -4.0, -5.0)),

@@ -51,14 +51,16 @@ class Walkers:
         self._speeds.append(speed)
         self._lengths.append(float(np.linalg.norm(np.diff(vertices, axis=0), axis=1).sum()))
 
-    def _fill_pavement(self, street: Street, side: float, rng: np.random.Generator, start_s: float, end_s: float) -> None:
+    def _fill_pavement(self, street: Street, side: float, rng: np.random.Generator, start_s: float,
+                       end_s: float) -> None:
         section = street.section
         for _ in range(rng.poisson(street.length / 20.0)):
             offset = side * rng.uniform(section.half_road + 0.9, section.half_total - 0.4)
             along = rng.uniform(2.0, street.length - 2.0)
             if rng.random() < 0.25:
                 for neighbour in range(rng.integers(1, 4)):
-                    spot = street.point(along + 0.85 * neighbour + rng.uniform(0.0, 0.15), offset + rng.uniform(-0.3, 0.3))
+                    place = along + 0.85 * neighbour + rng.uniform(0.0, 0.15)
+                    spot = street.point(place, offset + rng.uniform(-0.3, 0.3))
                     angle = rng.uniform(-np.pi, np.pi)
                     self._add(rng, np.stack([spot, spot + [np.cos(angle), np.sin(angle)]]), end_s, 0.0, "standing")
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
@@ -27,8 +29,11 @@ def initial_anchors(drives: DriveFolder, count: int, radius_m: float, min_visibi
     if len(objects) < count:
         raise UserError(f"{drives.folder} holds {len(objects)} visible objects; {count} anchors need at least as many")
     random = np.random.default_rng(seed)
-    sample = objects[random.permutation(len(objects))[:_MAX_CENTRES]]
-    centres, _ = kmeans2(sample[:, :3], count, minit="points", iter=20, rng=random, missing="warn")
+    sample = objects[random.permutation(len(objects))[:_MAX_CENTRES], :3]
+    with warnings.catch_warnings():
+        # Parked objects repeat, so a cluster may lose all its points; it stays where it began, on an object.
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        centres, _ = kmeans2(sample, sample[:count], minit="matrix", iter=20)
     anchors = np.zeros((count, ANCHOR_COLUMNS), dtype=np.float32)
     anchors[:, :3] = centres
     anchors[:, 3:6] = np.log(objects[:, LENGTH:HEIGHT + 1].mean(axis=0))

@@ -42,7 +42,7 @@ class SemanticHead(nn.Module):
             nn.init.constant_(layer.bias, -4.595)  # as the classification head: objects are rare
 
     def loss(self, maps: list[torch.Tensor], semantics: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
-        """Focal loss per object cell, averaged over levels; ``maps [bs, C, E, h, w]``, ``semantics [bs, C, h0, w0]``."""
+        """Focal loss per object cell, mean of levels; ``maps [bs, C, E, h, w]``, ``semantics [bs, C, h0, w0]``."""
         numbers = torch.arange(self.layers[0].out_channels, device=semantics.device, dtype=semantics.dtype)
         present = (semantics.flatten(0, 1)[:, None] == numbers[None, :, None, None]).float()
         total = present.new_zeros(())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,5 +34,5 @@ def load(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=False)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: there is no run to resume in {path.parent}") from None
-    except Exception as error:
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a checkpoint of `sparse4d train`: {error}") from None

@@ -12,13 +12,16 @@ from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.training import checkpoint
 from sparse4d_ros.training.config import config_from_dict, read_yaml
+from sparse4d_ros.training.loop import train
+from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.streams import DriveFolder
-from sparse4d_ros.training.trainer import Trainer, train
+from sparse4d_ros.training.trainer import Trainer
 
 _EPILOG = """examples:
   sparse4d simulate --help                     # first make drives
   sparse4d train --config config/train_small.yaml --drives drives/train --output runs/small --minutes 90
   sparse4d train --output runs/small --drives drives/train --resume
+  torchrun --nproc-per-node 2 -m sparse4d_ros.cli train --config ...      # two processes, one thread each on CPUs
 
 The run's folder holds checkpoint.pt (to resume), weights.pt (averaged weights and sizes), losses.csv
 and, with --validation, validation.csv. Ctrl-C ends the run with a checkpoint."""
@@ -58,13 +61,17 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--minutes must be positive, not {args.minutes}")
     drives = DriveFolder(args.drives, NUSCENES_CLASSES)
     validation = DriveFolder(args.validation, NUSCENES_CLASSES) if args.validation else None
-    trainer = Trainer(config, drives, torch.device(args.device))
+    group = Group(torch.device(args.device))
+    trainer = Trainer(config, drives, torch.device(args.device), group)
     if state is not None:
         trainer.load_state_dict(state)
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     budget_s = args.minutes * 60 if args.minutes else None
     whole = train(trainer, args.output, content, budget_s, validation, resumed=args.resume)
+    group.close()
+    if not group.leads:
+        return 0
     if not whole:
         print(f"stopped at step {trainer.step}; `sparse4d train --resume --output {args.output} "
               f"--drives {args.drives}` goes on")

@@ -14,10 +14,22 @@ from typing import Any, TypeVar
 
 import yaml
 
+from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.config import ModelConfig
+from sparse4d_ros.training.targets import SUPERVISED
 
 Section = TypeVar("Section")
+
+
+def _check(correct: bool, sentence: str) -> None:
+    if not correct:
+        raise UserError(f"training.{sentence}")
+
+
+def _check_dimensions(weights: tuple[float, ...], name: str) -> None:
+    _check(len(weights) == SUPERVISED, f"{name} must have {SUPERVISED} entries (x y z, log sizes, sin cos, vx vy), "
+                                       f"not {len(weights)}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,12 @@ class StreamConfig:
     radius_m: float = 55.0
     #: Objects of which cameras see a smaller share are no targets.
     min_visibility: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self.batch_size >= 1, "streams.batch_size must be at least 1")
+        _check(self.clip_frames >= 1, "streams.clip_frames must be at least 1")
+        _check(len(self.intervals_s) > 0 and min(self.intervals_s) > 0,
+               "streams.intervals_s must hold at least one positive number")
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,9 @@ class AugmentationConfig:
     #: Probability that one random camera of a frame is missing.
     camera_dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check(0 < self.resize[0] <= self.resize[1], "augmentation.resize must be two positive numbers, ascending")
+
 
 @dataclass(frozen=True)
 class MatchingConfig:
@@ -63,6 +84,9 @@ class MatchingConfig:
     box_weight: float = 0.25
     #: Per dimension: x y z, log sizes, sin cos, vx vy.
     dimension_weights: tuple[float, ...] = (2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        _check_dimensions(self.dimension_weights, "matching.dimension_weights")
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,13 @@ class LossConfig:
     #: Weight of the training-only semantic head (ours, not in the paper); 0 builds none.
     semantics: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_dimensions(self.dimension_weights, "losses.dimension_weights")
+        for name, weights in self.class_dimension_weights.items():
+            _check_dimensions(weights, f"losses.class_dimension_weights: {name}")
+        for name in (*self.class_dimension_weights, *self.symmetric_classes):
+            _check(name in NUSCENES_CLASSES, f"losses name the class {name!r}; known are {', '.join(NUSCENES_CLASSES)}")
+
 
 @dataclass(frozen=True)
 class DenoisingConfig:
@@ -103,6 +134,10 @@ class DenoisingConfig:
     #: Positive copies get noise in ±positive, negative copies in ±(positive..negative), times the scale.
     positive: float = 1.0
     negative: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check_dimensions(self.noise_scale, "denoising.noise_scale")
+        _check(0 <= self.positive <= self.negative, "denoising.positive and negative must be ascending, from 0")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def row_targets(rows: torch.Tensor, targets: Targets, weights: torch.Tensor) -> 
 
 
 def focal_loss(logits: torch.Tensor, classes: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
-    """Sigmoid focal loss ``[..., n, K]`` for class numbers ``[..., n]`` (Lin et al., RetinaNet); ignored rows give 0."""
+    """Sigmoid focal loss ``[..., n, K]`` for class numbers ``[..., n]`` (Lin et al., RetinaNet); 0 where ignored."""
     target = functional.one_hot(classes.clamp(min=0), logits.shape[-1]).to(logits.dtype) * (classes >= 0)[..., None]
     return binary_focal_loss(logits, target, alpha, gamma) * (classes != IGNORED)[..., None]
 

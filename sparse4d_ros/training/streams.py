@@ -110,7 +110,7 @@ class Streams:
     """Endless iterator over batches."""
 
     def __init__(self, drives: DriveFolder, input_size: tuple[int, int], streams: StreamConfig,
-                 augmentation: AugmentationConfig | None, seed: int) -> None:
+                 augmentation: AugmentationConfig | None, seed: int | list[int]) -> None:
         """``input_size`` is the network's (width, height); without augmentation scenes stay as they are."""
         self.drives, self.input_size = drives, input_size
         self.config, self.augmentation = streams, augmentation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,9 @@ from sparse4d_ros.resources import share_path
 #: How long a child may take to leave after SIGINT before it is killed.
 LEAVE_WITHIN_S = 8.0
 # Domains above 101 can meet the ports that Linux hands out to anybody.
-_DOMAINS = range(2, 100)
+_DOMAINS = range(2, 101)
+#: How many participants' ports are looked at: those of a domain that is in use may have left in any order.
+_PARTICIPANTS = 8
 
 
 def prepare_environment(environment: dict[str, str]) -> dict[str, str]:
@@ -29,12 +32,35 @@ def prepare_environment(environment: dict[str, str]) -> dict[str, str]:
     profile = str(share_path("config", "fastdds_profile.xml"))
     return {
         **environment,
-        "ROS_DOMAIN_ID": str(_DOMAINS[os.getpid() % len(_DOMAINS)]),
+        "ROS_DOMAIN_ID": str(free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # Fast DDS 2
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,  # Fast DDS 3
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def free_domain() -> int:
+    """A ROS domain in which nobody on this machine listens; ``UserError`` if all are taken.
+
+    The first participants of a DDS domain listen on UDP ports that follow from its number (RTPS
+    specification, 9.6.1.1), so a bound port tells that the domain is in use.
+    """
+    start = os.getpid() % len(_DOMAINS)
+    for domain in (*_DOMAINS[start:], *_DOMAINS[:start]):
+        if all(_is_free(7410 + 250 * domain + 2 * participant) for participant in range(_PARTICIPANTS)):
+            return domain
+    raise UserError(f"every ROS domain from {_DOMAINS[0]} to {_DOMAINS[-1]} is in use on this machine; "
+                    "stop some ROS processes")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 class Child:

@@ -19,6 +19,9 @@ from sparse4d_ros.node import topics
 
 _RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+_ANSWER_WITHIN_S = 1.0
+#: Counters in the node's diagnostics that stand for something lost, beside those that begin with "dropped_".
+_LOSSES = ("late", "duplicate", "out_of_order", "rejected", "overflow", "unmatched", "never arrived")
 
 
 class Recorder:
@@ -55,18 +58,29 @@ class Recorder:
 
     def wait_until_active(self, timeout_s: float, check: Callable[[], None]) -> bool:
         """Spin until the node says that it is active and its results reach us; ``check`` may raise."""
-        deadline, answer = time.monotonic() + timeout_s, None
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             check()
-            self.spin(0.05)
-            if answer is None and self._state.service_is_ready():
-                answer = self._state.call_async(GetState.Request())
-            if answer is not None and answer.done():
-                active = answer.result().current_state.id == State.PRIMARY_STATE_ACTIVE
-                if active and self.node.count_publishers(self._objects_topic):
-                    return True
-                answer = None
+            if self._ask_state() == State.PRIMARY_STATE_ACTIVE and self.node.count_publishers(self._objects_topic):
+                return True
         return False
+
+    def _ask_state(self) -> int | None:
+        """The node's lifecycle state; None if no answer came in time.
+
+        An answer can get lost for good while the two are only discovering each other, so it is not waited for long.
+        """
+        self.spin(0.1)
+        if not self._state.service_is_ready():
+            return None
+        answer = self._state.call_async(GetState.Request())
+        deadline = time.monotonic() + _ANSWER_WITHIN_S
+        while not answer.done() and time.monotonic() < deadline:
+            self.spin(0.02)
+        if not answer.done():
+            self._state.remove_pending_request(answer)
+            return None
+        return answer.result().current_state.id
 
     def spin(self, seconds: float) -> None:
         """Take what arrives for some time."""
@@ -98,13 +112,20 @@ class Recorder:
         numbers = [message.sequence for _, message in self._messages]
         return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
 
-    def drop_reasons(self) -> dict[str, int]:
-        """What the node's diagnostics give as reasons for images or sets that were not used."""
-        found = {}
+    def drop_reasons(self, frames: int) -> dict[str, dict[str, int]]:
+        """Why images or sets were not used, by the node's own diagnostics: reason -> where -> how often.
+
+        ``frames`` is how many images each camera sent: what a camera's counter lacks never arrived.
+        """
+        found: dict[str, dict[str, int]] = {}
         for name, values in self.diagnostics.items():
-            for key, value in values.items():
-                if _is_loss(key) and value.isdigit() and int(value):
-                    found[f"{name.partition(': ')[2] or name}: {key}"] = int(value)
+            where = name.partition(": ")[2] or name
+            counts = {key: int(value) for key, value in values.items() if value.isdigit()}
+            if "received" in counts:
+                counts["never arrived"] = max(0, frames - counts["received"])
+            for key, count in counts.items():
+                if count and (key.startswith("dropped_") or key in _LOSSES):
+                    found.setdefault(key.removeprefix("dropped_"), {})[where.removeprefix("camera ")] = count
         return found
 
     def _on_objects(self, message: TrackedObject3DArray) -> None:
@@ -117,10 +138,3 @@ class Recorder:
         self._last_diagnostics_ns = time.monotonic_ns()
         for status in message.status:
             self.diagnostics[status.name] = {item.key: item.value for item in status.values}
-
-
-_LOSSES = ("late", "duplicate", "out_of_order", "rejected", "overflow", "evicted", "unmatched", "sets_dropped")
-
-
-def _is_loss(key: str) -> bool:
-    return key.startswith("dropped_") or key in _LOSSES

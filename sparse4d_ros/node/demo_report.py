@@ -18,6 +18,15 @@ from sparse4d_ros.evaluation.report import latency_table, percentiles_ms, score_
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.video import write_video
 
+#: The node's worker takes the newest set; one that waited meanwhile is replaced.
+_TOO_SLOW = "newer_set"
+_REASONS = {
+    _TOO_SLOW: "sets replaced by a newer one while the network ran", "late": "images that came after their set",
+    "unmatched": "images of sets that were never complete", "never arrived": "images that never arrived",
+    "ego_motion": "sets without a transform in time", "camera_rejected": "sets with an unusable image",
+    "rejected": "unusable images", "overflow": "images pushed out of a full buffer",
+}
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -29,8 +38,8 @@ class Recording:
     unscored: int
     #: Results that the node counted and that did not reach the recorder.
     lost: int
-    #: What the node's diagnostics name as reasons.
-    drop_reasons: dict[str, int]
+    #: What the node's diagnostics name: reason -> where -> how often.
+    drop_reasons: dict[str, dict[str, int]]
     #: Milliseconds from the reference camera's message to its result, both seen by the recorder.
     observed_ms: list[float]
     #: Frames of the reference camera that the recorder saw go by.
@@ -48,10 +57,18 @@ def summary_text(recording: Recording, scores: Scores) -> str:
     lines += ["", f"frames: {len(drive.truths)} in, {len(drive.results)} out, {drive.missing} dropped"
               + (f", {recording.unscored} results without ground truth" if recording.unscored else "")
               + (f", {recording.lost} results lost on the way to the recorder" if recording.lost else "")]
-    lines += [f"    {reason}: {count}" for reason, count in recording.drop_reasons.items()]
+    lines += [f"    {line}" for line in reason_lines(recording.drop_reasons)]
     if drive.missing and not recording.drop_reasons:
         lines.append("    the node's diagnostics name no reason")
+    if recording.drop_reasons.get(_TOO_SLOW):
+        lines.append("    The node could not keep up with the replay here; --rate 0.5 gives it twice the time.")
     return "\n".join(lines)
+
+
+def reason_lines(reasons: dict[str, dict[str, int]]) -> list[str]:
+    """One line a reason, for example ``late: front 1, back 2``."""
+    return [f"{_REASONS.get(reason, reason)}: " + ", ".join(f"{where} {count}" for where, count in places.items())
+            for reason, places in reasons.items()]
 
 
 def summary_document(recording: Recording, scores: Scores, facts: dict) -> dict:

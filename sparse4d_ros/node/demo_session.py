@@ -13,7 +13,7 @@ from sparse4d_ros.evaluation.records import Drive, FrameTruth
 from sparse4d_ros.node import topics
 from sparse4d_ros.node.demo_processes import Child
 from sparse4d_ros.node.demo_recorder import Recorder
-from sparse4d_ros.node.demo_report import Recording
+from sparse4d_ros.node.demo_report import Recording, reason_lines
 
 #: Loading a model takes seconds; a cold disk or an accelerator that is prepared first, much longer.
 ACTIVE_WITHIN_S = 180.0
@@ -98,9 +98,9 @@ def _replay(plan: Plan, node: Child, recorder: Recorder) -> None:
 
 
 def _recording(plan: Plan, node: Child, recorder: Recorder) -> Recording:
-    results, reasons = recorder.results(), recorder.drop_reasons()
+    results, reasons = recorder.results(), recorder.drop_reasons(len(plan.truths))
     if not results:
-        named = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
+        named = "; ".join(reason_lines(reasons)) or "none"
         raise node.error(f"{len(plan.truths)} frames were replayed and the node published no result; the reasons in "
                          f"its diagnostics: {named}")
     known = {truth.stamp_ns for truth in plan.truths}

@@ -31,7 +31,7 @@ test-all: ## Run all tests, the slow ones too
 	@$(SETUP) --for test -- env SPARSE4D_REQUIRE_ROS=1 python -m pytest -m "" $(ARGS)
 
 benchmark: ## Time engine, backends and node; one table with ratios
-	@$(SETUP) --for test -- python -m sparse4d_ros.cli benchmark $(ARGS)
+	@$(SETUP) --for test -- python -m sparse4d_ros.node.benchmark $(ARGS)
 
 lint: ## Check style (ruff)
 	@$(SETUP) --for lint -- ruff check .

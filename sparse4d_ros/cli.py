@@ -16,6 +16,7 @@ from sparse4d_ros.errors import UserError
 # command -> (module, one line of help)
 COMMANDS = {
     "convert": ("sparse4d_ros.deploy.convert", "turn an official .pth checkpoint into a model package"),
+    "pack": ("sparse4d_ros.deploy.pack", "make a model package of a training run"),
     "export": ("sparse4d_ros.deploy.export", "export a model package's network to ONNX"),
     "simulate": ("sparse4d_ros.simulation.command", "render synthetic six-camera drives, as bags or for training"),
     "train": ("sparse4d_ros.training.command", "train a model on drives"),

@@ -1,0 +1,66 @@
+"""`sparse4d pack`: the weights of a training run as a model package, ready to export."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from sparse4d_ros.engine.package import FILE_NAME, ModelPackage, sha256
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.model.config import ModelConfig
+
+WEIGHTS = "weights.safetensors"
+
+
+def pack(weights: Path, output: Path, version: str) -> ModelPackage:
+    """Write ``model.yaml`` and weights into the folder ``output``; other files in it stay.
+
+    Raises ``UserError`` if the run's file is absent or not one of `sparse4d train`.
+    """
+    if not weights.is_file():
+        raise UserError(f"there is no {weights}; `sparse4d train` writes it into the run's folder")
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+        model = ModelConfig.from_dict(content["model"])
+        intervals = [float(value) for value in content["intervals_s"]]
+        state = {key: value.contiguous() for key, value in content["state_dict"].items()}
+        package = ModelPackage(
+            name=output.name, version=version, classes=tuple(content["classes"]), cameras=tuple(content["cameras"]),
+            input_width=content["input_width"], input_height=content["input_height"], model=model,
+            mean=tuple(content["mean"]), std=tuple(content["std"]),
+            training_interval_s=min(intervals), interval_range_s=(0.5 * min(intervals), 1.5 * max(intervals)),
+        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise UserError(f"{weights} is not a weights file of `sparse4d train`: {error!r}") from None
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output) as folder:
+        save_file(state, Path(folder) / WEIGHTS)
+        package.files[  # the exported graphs of older weights are not this model's: they are not listed any more
+            "weights"] = (WEIGHTS, sha256(Path(folder) / WEIGHTS))
+        package.save(folder)
+        os.replace(Path(folder) / WEIGHTS, output / WEIGHTS)
+        os.replace(Path(folder) / FILE_NAME, output / FILE_NAME)
+    return ModelPackage.load(output)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("run", type=Path, help="folder of a run of `sparse4d train` (its weights.pt is taken)")
+    parser.add_argument("output", type=Path, help="folder of the model package")
+    parser.add_argument("--version", default="1", help="version of the model (default 1)")
+    parser.epilog = "example:\n  sparse4d pack runs/small models/my_model\n  sparse4d export models/my_model"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack and say what to do next."""
+    package = pack(args.run / "weights.pt", args.output, args.version)
+    size = (args.output / WEIGHTS).stat().st_size
+    print(f"wrote {args.output} ({size / 1e6:.1f} MB of weights, {package.input_width}x{package.input_height})")
+    print(f"next: sparse4d export {args.output}")
+    return 0

@@ -9,12 +9,13 @@ from scipy.cluster.vq import kmeans2
 
 from sparse4d_ros.boxes import ANCHOR_COLUMNS, COS_YAW, HEIGHT, LENGTH
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.training.streams import DriveFolder
+from sparse4d_ros.training.config import StreamConfig
+from sparse4d_ros.training.streams import DriveFolder, worth_finding
 
 _MAX_CENTRES = 50_000
 
 
-def initial_anchors(drives: DriveFolder, count: int, radius_m: float, min_visibility: float, seed: int) -> np.ndarray:
+def initial_anchors(drives: DriveFolder, count: int, config: StreamConfig, seed: int) -> np.ndarray:
     """``[count, 11]`` float32: k-means centres, the mean size, heading along x, at rest.
 
     Raises ``UserError`` if the drives hold fewer objects than anchors are wanted.
@@ -22,9 +23,9 @@ def initial_anchors(drives: DriveFolder, count: int, radius_m: float, min_visibi
     boxes = []
     for name in drives.names():
         table = drives[name].table
-        box = table["object_box"]
-        keep = (np.hypot(box[:, 0], box[:, 1]) <= radius_m) & (table["object_visibility"] > min_visibility)
-        boxes.append(box[keep])
+        number = np.array([drives.class_names.index(n) for n in drives[name].classes])[table["object_class"]]
+        keep = worth_finding(table["object_box"], number, table["object_visibility"], config, drives.class_names)
+        boxes.append(table["object_box"][keep])
     objects = np.concatenate(boxes)
     if len(objects) < count:
         raise UserError(f"{drives.folder} holds {len(objects)} visible objects; {count} anchors need at least as many")

@@ -44,6 +44,8 @@ class StreamConfig:
     clip_frames: int = 20
     #: Objects farther than this from the vehicle's origin are no targets.
     radius_m: float = 55.0
+    #: Smaller radii for single classes: what is not evaluated far away need not be learned there.
+    class_radius_m: dict[str, float] = field(default_factory=dict)
     #: Objects of which cameras see a smaller share are no targets.
     min_visibility: float = 0.05
 
@@ -52,6 +54,9 @@ class StreamConfig:
         _check(self.clip_frames >= 1, "streams.clip_frames must be at least 1")
         _check(len(self.intervals_s) > 0 and min(self.intervals_s) > 0,
                "streams.intervals_s must hold at least one positive number")
+        for name in self.class_radius_m:
+            _check(name in NUSCENES_CLASSES,
+                   f"streams.class_radius_m names the class {name!r}; known are {', '.join(NUSCENES_CLASSES)}")
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,17 @@ class DriveFolder:
         return self._open[name]
 
 
+def worth_finding(boxes: np.ndarray, classes: np.ndarray, visibility: np.ndarray, config: StreamConfig,
+                  class_names: tuple[str, ...]) -> np.ndarray:
+    """Which objects are targets, ``[n]`` bool: near enough for their class and visible enough.
+
+    ``boxes [n, 10]`` in the vehicle frame, ``classes [n]`` numbers in ``class_names``.
+    """
+    radius = np.array([min(config.radius_m, config.class_radius_m.get(name, np.inf)) for name in class_names])
+    near = np.hypot(boxes[:, 0], boxes[:, 1]) <= radius[classes]
+    return near & (visibility > config.min_visibility)
+
+
 class Streams:
     """Endless iterator over batches."""
 
@@ -191,9 +202,8 @@ class Streams:
         row.previous_stamp_ns, row.previous_pose = stamp, pose
 
         objects = drive.objects(index)
-        keep = np.hypot(objects.boxes[:, 0], objects.boxes[:, 1]) <= self.config.radius_m
-        keep &= objects.visibility > self.config.min_visibility
         number = np.array([self.drives.class_names.index(name) for name in objects.names], dtype=np.int64)
+        keep = worth_finding(objects.boxes, number, objects.visibility, self.config, self.drives.class_names)
         return _Sample(
             images=np.stack([warp_image(image, matrix, self.input_size) for image in drive.images[index]]),
             gain=np.array(augmentation.gain), offset=augmentation.offset,

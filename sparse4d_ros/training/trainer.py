@@ -38,11 +38,11 @@ class Trainer:
                                dataclasses.replace(training.streams, batch_size=rows), training.augmentation,
                                seed=[training.seed, group.rank])
         self.network = TrainingNetwork(config, NUSCENES_CLASSES)
-        anchors = initial_anchors(drives, config.model.num_anchors, training.streams.radius_m,
-                                  training.streams.min_visibility, training.seed)
+        anchors = initial_anchors(drives, config.model.num_anchors, training.streams, training.seed)
         with torch.no_grad():
             self.network.model.head.anchor.copy_(torch.from_numpy(anchors))
         self.network.to(device).train()
+        self.network.model.use_channels_last()
         self.average = averaged(self.network.model, training.optimizer.ema_decay)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, training.optimizer.backbone_factor),
@@ -102,6 +102,9 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():  # the fused step needs equal layouts
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self.step, self.elapsed_s, self.skipped = state["step"], state["elapsed_s"], state["skipped"]
         own = state["processes"][self.group.rank]
         self.bank = Bank(*(tensor.to(self.device) for tensor in own["bank"]))

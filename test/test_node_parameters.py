@@ -87,3 +87,9 @@ def test_camera_remaps_connect_image_and_calibration():
                      "-r", "~/input/front/camera_info:=/camera/front/camera_info"]
     raw = topics.camera_remaps(["a", "b"], "/cam/{name}/image_raw", "/cam/{name}/info")
     assert raw[1] == "~/input/a/image:=/cam/a/image_raw" and raw[7] == "~/input/b/camera_info:=/cam/b/info"
+
+
+def test_the_page_in_docs_is_the_table():
+    page = CONFIG.parents[1] / "docs" / "parameters.md"
+    assert page.read_text().endswith("\n\n" + parameters.markdown_table()), \
+        "replace the table: python -m sparse4d_ros.node.parameters"

@@ -103,7 +103,7 @@ class Settings:
         "", "model.device", "Device of the backend, for example `cpu` or `cuda:0`; empty lets the backend choose, a "
         "device that is not there fails.", optional=True)
     model_precision: str = _parameter(
-        "fp32", "model.precision", "Arithmetic of the network.", choices=("fp32", "fp16", "bf16", "int8"))
+        "fp32", "model.precision", "Arithmetic of the network.", choices=("fp32", "fp16", "bf16"))
     model_warmup_runs: int = _parameter(
         2, "model.warmup_runs", "Runs on empty images while configuring, so that the first frame is not slow.",
         low=0, high=100)

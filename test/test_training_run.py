@@ -28,6 +28,7 @@ from sparse4d_ros.training.config import OptimizerConfig, config_from_dict, read
 from sparse4d_ros.training.curves import Table  # noqa: E402
 from sparse4d_ros.training.parallel import Group  # noqa: E402
 from sparse4d_ros.training.schedule import averaged, progress, rate_factor  # noqa: E402
+from sparse4d_ros.training.step import initialise  # noqa: E402
 from sparse4d_ros.training.streams import DriveFolder  # noqa: E402
 from sparse4d_ros.training.trainer import Trainer  # noqa: E402
 from sparse4d_ros.training.validation import average_precision, summarise  # noqa: E402
@@ -180,6 +181,52 @@ def test_a_gradient_that_is_not_finite_changes_nothing(folder):
     trainer.skipped = 19
     with pytest.raises(UserError, match="diverged"):
         trainer.train_step(batch._replace(images=torch.full_like(batch.images, float("nan"))), 0.0)
+
+
+def test_first_steps_may_train_the_image_branch_alone(folder):
+    content = {**TINY, "training": {**TINY["training"], "image_steps": 2}}
+    trainer = Trainer(config_from_dict(content, "c"), DriveFolder(folder, NUSCENES_CLASSES), CPU, Group(CPU))
+    model = trainer.network.model
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(2)]
+    assert all("semantics" in v and "class" not in v for v in values)
+    moved = {key for key, value in model.named_parameters() if not torch.equal(before[key], value)}
+    assert any(key.startswith("backbone") for key in moved) and not any(key.startswith("head") for key in moved)
+    assert not trainer.bank.has_history.any()
+    assert "class" in trainer.train_step(next(trainer.streams), 0.0)
+    assert trainer.bank.has_history.all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_decoder_gradient_is_a_share_of_the_whole(folder, share):
+    gradients = []
+    for factor in (1.0, share):
+        losses = {"semantics": 0.0, "depth": 0.0, "decoder_gradient": factor}
+        content = {"model": TINY["model"] | {"dropout": 0.0, "sampling_dropout": 0.0},
+                   "training": {**TINY["training"], "losses": losses}}
+        trainer = Trainer(config_from_dict(content, "c"), DriveFolder(folder, NUSCENES_CLASSES), CPU, Group(CPU))
+        values, _ = trainer.network(next(trainer.streams), trainer.bank, trainer.random)
+        sum(values.values()).backward()
+        model = trainer.network.model
+        gradients.append((model.neck.fpn_convs[0].weight.grad, model.head.fc_after.weight.grad))
+    assert gradients[0][0].abs().max() > 0
+    assert torch.allclose(gradients[1][0], share * gradients[0][0], rtol=1e-3, atol=1e-6)
+    assert torch.allclose(gradients[1][1], gradients[0][1], rtol=1e-3, atol=1e-6)
+
+
+def test_position_embedding_sees_distances_from_the_start():
+    model = Sparse4D(ModelConfig.from_dict(TINY["model"] | {"embed_dims": 64}))
+    initialise(model)
+    radius, azimuth = torch.rand(200) * 30 + 10, torch.rand(200) * 6.28
+
+    def embed(radius, azimuth):
+        points = torch.stack([radius * azimuth.cos(), radius * azimuth.sin(), torch.ones(200)], dim=-1)
+        return model.head.anchor_encoder.pos_fc(points)
+
+    here = embed(radius, azimuth)
+    outward = (embed(radius + 2, azimuth) - here).norm(dim=1).mean()
+    sideways = (embed(radius, azimuth + 2 / radius) - here).norm(dim=1).mean()
+    assert outward > 0.3 * sideways  # two metres are two metres; with Xavier's weights it is a tenth
 
 
 def test_schedule():

@@ -113,12 +113,17 @@ class LossConfig:
     min_class_probability: float = 0.05
     #: Classes whose front and back look alike: their heading may be off by half a turn.
     symmetric_classes: tuple[str, ...] = ("barrier",)
+    #: Factor on the gradient that the decoders send into the feature maps. While they are still
+    #: searching it is mostly noise, and drowns the dense losses.
+    decoder_gradient: float = 1.0
     #: Factor on all losses of the denoising rows.
     denoising: float = 1.0
     depth: float = 0.2
     max_depth_m: float = 60.0
     #: Weight of the training-only semantic head (ours, not in the paper); 0 builds none.
     semantics: float = 0.0
+    #: Weight of the training-only perspective head (ours, see ``perspective.py``); 0 builds none.
+    perspective: float = 0.0
 
     def __post_init__(self) -> None:
         _check_dimensions(self.dimension_weights, "losses.dimension_weights")
@@ -169,6 +174,8 @@ class TrainingConfig:
     input_width: int = 704
     input_height: int = 256
     steps: int = 10_000
+    #: First steps that train the image branch alone, by its dense losses, which is quick; needs such losses.
+    image_steps: int = 0
     seed: int = 0
     #: bfloat16 for backbone and neck, float32 for the head.
     bfloat16: bool = False

@@ -7,29 +7,31 @@ from pathlib import Path
 
 
 class Table:
-    """A CSV file whose first column is ``step``; columns are those of the first row."""
+    """A CSV file whose first column is ``step``. A row may bring new columns: then the file is written anew."""
 
     def __init__(self, path: Path, resume_step: int | None) -> None:
         self.path = path
-        rows: list[dict[str, str]] = []
+        self._rows: list[dict[str, str]] = []
         if resume_step is not None and path.is_file():
             with open(path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
-        self._columns = list(rows[0]) if rows else None
-        path.write_text("")
-        for row in rows:
-            self._write(row)
+                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
+        self._columns = list(self._rows[0]) if self._rows else []
+        self._write_all()
 
     def append(self, row: dict[str, float]) -> None:
         """One more row; numbers with six significant digits."""
-        if self._columns is None:
-            self._columns = list(row)
-        self._write({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-
-    def _write(self, row: dict) -> None:
-        new = self.path.stat().st_size == 0
+        text = {key: f"{value:.6g}" for key, value in row.items()}
+        self._rows.append(text)
+        new = [key for key in text if key not in self._columns]
+        if new:
+            self._columns += new
+            return self._write_all()
         with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
-            if new:
+            csv.DictWriter(file, self._columns, restval="").writerow(text)
+
+    def _write_all(self) -> None:
+        with open(self.path, "w", newline="") as file:
+            if self._columns:
+                writer = csv.DictWriter(file, self._columns, restval="")
                 writer.writeheader()
-            writer.writerow(row)
+                writer.writerows(self._rows)

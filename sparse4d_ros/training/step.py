@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparse4d_ros.data.drive_cache import LABEL_STRIDE
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.detector import Sparse4D
 from sparse4d_ros.training.assignment import dimension_weights
@@ -13,6 +14,7 @@ from sparse4d_ros.training.auxiliary import SemanticHead, depth_loss
 from sparse4d_ros.training.config import RunConfig
 from sparse4d_ros.training.denoising import make_denoising
 from sparse4d_ros.training.losses import DetectionLoss
+from sparse4d_ros.training.perspective import PerspectiveHead
 from sparse4d_ros.training.streams import Batch
 
 
@@ -27,49 +29,87 @@ class TrainingNetwork(nn.Module):
         self.semantics = None
         if self.config.losses.semantics > 0:
             self.semantics = SemanticHead(config.model.embed_dims, config.model.num_levels, config.model.num_classes)
+        self.perspective = None
+        if self.config.losses.perspective > 0:
+            self.perspective = PerspectiveHead(config.model.embed_dims, config.model.num_levels)
         self._detection = DetectionLoss(self.config.losses, self.config.matching, class_names)
 
-    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator) -> tuple[dict[str, torch.Tensor], Bank]:
+    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator, image_only: bool = False
+                ) -> tuple[dict[str, torch.Tensor], Bank]:
         """Weighted losses by name and the next bank, cut from the graph.
 
-        ``random`` draws the denoising noise. Rows whose clip begins lose their history.
+        ``random`` draws the denoising noise. Rows whose clip begins lose their history. With
+        ``image_only`` the decoders do not run and the bank stays empty.
         """
-        losses = self.config.losses
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            maps = self.model.extract(batch.images)
+        maps = [level.float() for level in maps]
+        result = self._image_losses(maps, batch)
+        if image_only:
+            return result, bank
+        share = self.config.losses.decoder_gradient
+        if share != 1.0:
+            maps = [share * level + (1.0 - share) * level.detach() for level in maps]
         bank = bank._replace(has_history=bank.has_history & batch.continues)
+        losses, bank = self._decoder_losses(maps, batch, bank, random)
+        return losses | result, bank
+
+    def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, bank: Bank, random: np.random.Generator
+                        ) -> tuple[dict[str, torch.Tensor], Bank]:
+        losses = self.config.losses
         weights = dimension_weights(losses, batch.targets, self.class_names)
         queries = self.model.config.num_anchors
         noisy = make_denoising(batch.targets, weights, queries, self.config.matching.dimension_weights,
                                self.config.denoising, random)
-        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            maps = self.model.extract(batch.images)
-        maps = [level.float() for level in maps]
         out = self.model.head(maps, batch.projection, batch.image_wh, batch.camera_valid, bank, batch.dt,
                               batch.now_from_previous, noisy.queries if noisy else None)
         classes, anchors, quality = (torch.stack(x) for x in (out.classes, out.anchors, out.quality))
-
         own = classes[:, :, :queries], anchors[:, :, :queries], quality[:, :, :queries]
         result = self._detection(*own, self._detection.matched(own[0], own[1], batch.targets))
         if noisy:
             extra = self._detection(classes[:, :, queries:], anchors[:, :, queries:], quality[:, :, queries:],
                                     noisy.targets)
             result |= {f"denoising_{name}": losses.denoising * value for name, value in extra.items()}
+        return result, out.bank.detach()
+
+    def _image_losses(self, maps: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+        losses, result = self.config.losses, {}
         if losses.depth > 0:
             predicted = self.model.depth_branch(maps, batch.focal)
             result["depth"] = losses.depth * depth_loss(predicted, batch.depth, losses.max_depth_m)
         if self.semantics is not None:
             result["semantics"] = losses.semantics * self.semantics.loss(
                 maps, batch.semantics, losses.focal_alpha, losses.focal_gamma)
-        return result, out.bank.detach()
+        if self.perspective is not None:
+            result["perspective"] = losses.perspective * self.perspective.loss(
+                maps, batch.targets, batch.depth, batch.semantics, batch.projection, batch.focal, LABEL_STRIDE)
+        return result
 
 
+@torch.no_grad()
 def initialise(model: Sparse4D) -> None:
-    """The reference's initial weights of the head: Xavier for every matrix outside the refinements.
+    """Initial weights of the head: the reference's Xavier for every matrix outside the refinements, but
 
-    Not for ``fix_scale``: that the reference overwrites its key-point pattern is a known mistake.
+    * ``fix_scale`` keeps its pattern (that the reference overwrites it is a known mistake);
+    * layers that take raw metres, metres per second or projection matrices begin at their inputs' scale.
+      With Xavier they would see directions only: a ReLU and a LayerNorm of large inputs forget the
+      length, and the biases take thousands of steps to grow to tens of metres;
+    * ``output_proj`` is larger, as a point is seen by one or two of six cameras, which share the weights' mass.
     """
     for name, parameter in model.head.named_parameters():
         if parameter.dim() > 1 and parameter.requires_grad and "refinement" not in name and name != "anchor":
             nn.init.xavier_uniform_(parameter)
+    _spread(model.head.anchor_encoder.pos_fc[0], torch.tensor([12.0, 12.0, 2.0]), bias=2.0)
+    _spread(model.head.anchor_encoder.vel_fc[0], torch.tensor(4.0), bias=1.0)
+    for decoder in model.head.decoders:
+        _spread(decoder.deformable.camera_encoder[0], torch.tensor(300.0), bias=1.0)
+        decoder.deformable.output_proj.weight.mul_(3.0)
+
+
+def _spread(layer: nn.Linear, scale: torch.Tensor, bias: float) -> None:
+    """Random hyperplanes whose kinks spread over inputs of the given scale."""
+    layer.weight.normal_().div_(scale)
+    layer.bias.uniform_(-bias, bias)
 
 
 def parameter_groups(network: TrainingNetwork, backbone_factor: float) -> list[dict]:

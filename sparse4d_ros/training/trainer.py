@@ -62,7 +62,8 @@ class Trainer:
         rate = config.learning_rate * rate_factor(self.step, fraction, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        losses, bank = self.network(batch.to(self.device), self.bank, self.random)
+        losses, bank = self.network(batch.to(self.device), self.bank, self.random,
+                                    image_only=self.step < self.config.training.image_steps)
         total = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

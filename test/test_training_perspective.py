@@ -1,0 +1,88 @@
+"""Perspective supervision: cells find their object, and what they should say leads back to its box."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import training_drives  # noqa: E402
+
+from sparse4d_ros.boxes import NUSCENES_CLASSES  # noqa: E402
+from sparse4d_ros.data.drive_cache import LABEL_STRIDE  # noqa: E402
+from sparse4d_ros.training.config import AugmentationConfig, StreamConfig  # noqa: E402
+from sparse4d_ros.training.perspective import PerspectiveHead, cell_targets, object_cells  # noqa: E402
+from sparse4d_ros.training.streams import DriveFolder, Streams  # noqa: E402
+
+
+@pytest.fixture(scope="module", params=[None, AugmentationConfig(flip_probability=1.0)])
+def batch(request, tmp_path_factory):
+    folder = training_drives.write(tmp_path_factory.mktemp("drives"), drives=2, count=4, size=(352, 128))
+    streams = Streams(DriveFolder(folder, NUSCENES_CLASSES), (352, 128), StreamConfig(batch_size=2), request.param, 0)
+    return next(streams)
+
+
+def cells_of(batch):
+    return object_cells(batch.targets, batch.depth, batch.semantics, batch.projection, LABEL_STRIDE)
+
+
+def middles(cells):
+    return torch.stack([(cells.column + 0.5) * LABEL_STRIDE, (cells.line + 0.5) * LABEL_STRIDE], dim=-1)
+
+
+def test_cells_belong_to_an_object_of_their_class_and_depth(batch):
+    cells = cells_of(batch)
+    assert len(cells.frame) > 100
+    label = batch.semantics[cells.frame, cells.camera, cells.line, cells.column].long()
+    assert torch.equal(label, batch.targets.classes[cells.frame, cells.object])
+    depth = batch.depth[cells.frame, cells.camera, cells.line, cells.column]
+    matrix = batch.projection[cells.frame, cells.camera]
+    centre = batch.targets.anchors[cells.frame, cells.object, :3]
+    centre_depth = (matrix[:, 2, :3] * centre).sum(-1) + matrix[:, 2, 3]
+    assert (depth - centre_depth).abs().max() < 4.5  # half a truck's diagonal
+
+
+def test_the_targets_lead_back_to_the_box(batch):
+    cells = cells_of(batch)
+    wanted, valid = cell_targets(cells, batch.targets, batch.projection, batch.focal, middles(cells))
+    cells = type(cells)(*(field[valid] for field in cells))
+    wanted, box = wanted[valid].double().numpy(), batch.targets.anchors[cells.frame, cells.object].numpy()
+    pixel = middles(cells).numpy() + 64.0 * wanted[:, :2]
+    z = np.exp(wanted[:, 2]) * batch.focal[cells.frame, cells.camera].numpy() / 100.0
+    back = np.linalg.inv(batch.projection[cells.frame, cells.camera].double().numpy())
+    image = np.stack([pixel[:, 0] * z, pixel[:, 1] * z, z, np.ones_like(z)], axis=-1)
+    centre = np.einsum("nij,nj->ni", back, image)[:, :3]
+    assert np.abs(centre - box[:, :3]).max() < 0.02
+    assert np.array_equal(wanted[:, 3:6], box[:, 3:6])
+    ray = np.arctan2(*(centre - back[:, :3, 3]).T[[1, 0]])
+    yaw = np.arctan2(wanted[:, 6], wanted[:, 7]) + ray
+    difference = yaw - np.arctan2(box[:, 6], box[:, 7])
+    assert np.abs(np.sin(difference / 2)).max() < 1e-3
+
+
+def test_cells_of_other_surfaces_belong_to_nothing(batch):
+    beyond = batch.depth + 15.0  # the points now lie behind the objects
+    assert len(object_cells(batch.targets, beyond, batch.semantics, batch.projection, LABEL_STRIDE).frame) == 0
+
+
+def test_the_head_learns_from_features_that_know_nothing_but_their_place(batch):
+    torch.manual_seed(0)
+    head = PerspectiveHead(16, 2)
+    maps = [torch.randn(2, 6, 16, 32, 88, requires_grad=True), torch.randn(2, 6, 16, 16, 44, requires_grad=True)]
+    arguments = batch.targets, batch.depth, batch.semantics, batch.projection, batch.focal, LABEL_STRIDE
+    optimizer = torch.optim.Adam([*head.parameters(), *maps], lr=0.1)
+    first = head.loss(maps, *arguments)
+    for _ in range(60):
+        loss = head.loss(maps, *arguments)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.3 * first.item()
+
+
+def test_a_batch_without_objects_costs_nothing(batch):
+    nothing = torch.full_like(batch.semantics, 255)
+    maps = [torch.randn(2, 6, 4, 32, 88)]
+    loss = PerspectiveHead(4, 1).loss(maps, batch.targets, batch.depth, nothing, batch.projection, batch.focal, 4)
+    assert loss.item() == 0.0

@@ -12,7 +12,13 @@ import training_drives  # noqa: E402
 from sparse4d_ros.boxes import NUSCENES_CLASSES  # noqa: E402
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE  # noqa: E402
 from sparse4d_ros.training.config import AugmentationConfig, StreamConfig  # noqa: E402
-from sparse4d_ros.training.perspective import PerspectiveHead, cell_targets, object_cells  # noqa: E402
+from sparse4d_ros.training.perspective import (  # noqa: E402
+    PerspectiveHead,
+    cell_targets,
+    cells_beside,
+    direct_values,
+    object_cells,
+)
 from sparse4d_ros.training.streams import DriveFolder, Streams  # noqa: E402
 
 
@@ -68,7 +74,7 @@ def test_cells_of_other_surfaces_belong_to_nothing(batch):
 
 def test_the_head_learns_from_features_that_know_nothing_but_their_place(batch):
     torch.manual_seed(0)
-    head = PerspectiveHead(16, 2)
+    head = PerspectiveHead(16, 2, 2)
     maps = [torch.randn(2, 6, 16, 32, 88, requires_grad=True), torch.randn(2, 6, 16, 16, 44, requires_grad=True)]
     arguments = batch.targets, batch.depth, batch.semantics, batch.projection, batch.focal, LABEL_STRIDE
     optimizer = torch.optim.Adam([*head.parameters(), *maps], lr=0.1)
@@ -78,11 +84,53 @@ def test_the_head_learns_from_features_that_know_nothing_but_their_place(batch):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.3 * first.item()
+    assert loss.item() < 0.5 * first.item()
 
 
-def test_a_batch_without_objects_costs_nothing(batch):
-    nothing = torch.full_like(batch.semantics, 255)
-    maps = [torch.randn(2, 6, 4, 32, 88)]
-    loss = PerspectiveHead(4, 1).loss(maps, batch.targets, batch.depth, nothing, batch.projection, batch.focal, 4)
-    assert loss.item() == 0.0
+def test_cells_beside_lie_on_free_background_near_their_object(batch):
+    torch.manual_seed(0)
+    cells = cells_beside(batch.targets, batch.depth, batch.semantics, batch.projection, batch.focal, LABEL_STRIDE)
+    assert len(cells.frame) > 50
+    assert (batch.semantics[cells.frame, cells.camera, cells.line, cells.column] == 255).all()
+    values, valid = direct_values(cells, batch.targets, batch.projection, batch.focal, middles(cells))
+    assert valid.all()
+    cell_m = 0.5 * LABEL_STRIDE * (20 + 10 * values[:, 1]) / batch.focal[cells.frame, cells.camera]
+    assert (values[:, 0].abs() <= 2.5 + cell_m + 1e-3).all()
+
+
+def test_direct_values_are_metres_in_the_cameras_axes(batch):
+    cells = cells_of(batch)
+    values, _ = direct_values(cells, batch.targets, batch.projection, batch.focal, middles(cells))
+    matrix = batch.projection[cells.frame, cells.camera].double().numpy()
+    box = batch.targets.anchors[cells.frame, cells.object].double().numpy()
+    z = np.einsum("nj,nj->n", matrix[:, 2, :3], box[:, :3]) + matrix[:, 2, 3]
+    assert np.abs(20 + 10 * values[:, 1].numpy() - z).max() < 1e-3
+    # The point of the cell's ray at the centre's depth, and the centre, differ sideways by the first value.
+    pixel = middles(cells).numpy()
+    ray = np.stack([pixel[:, 0] * z, pixel[:, 1] * z, z, np.ones_like(z)], axis=-1)
+    point = np.einsum("nij,nj->ni", np.linalg.inv(matrix), ray)[:, :3]
+    projected = np.einsum("nij,nj->ni", matrix[:, :2, :3], box[:, :3] - point)[:, 0]
+    focal = batch.focal[cells.frame, cells.camera].numpy()
+    sideways = projected / focal  # same depth: pixels times depth over focal length
+    near = np.abs(sideways) < 6
+    assert near.sum() > 100
+    assert np.abs(values[near, 0].numpy() - sideways[near]).max() < 1e-2
+
+
+def test_features_that_say_what_they_should_cost_nothing_but_the_layer(batch):
+    cells = cells_of(batch)
+    values, _ = direct_values(cells, batch.targets, batch.projection, batch.focal, middles(cells))
+    level = torch.zeros(2, 6, 8, 32, 88)
+    for group in range(2):
+        for channel in range(2):
+            level[cells.frame, cells.camera, 4 * group + channel, cells.line, cells.column] = values[:, channel]
+    torch.manual_seed(0)
+    head = PerspectiveHead(8, 1, 2)
+    arguments = batch.targets, batch.depth, batch.semantics, batch.projection, batch.focal, LABEL_STRIDE
+    with torch.no_grad():
+        head.layers[0].weight.zero_()
+        torch.manual_seed(1)
+        told = head.loss([level], *arguments)
+        torch.manual_seed(1)
+        silent = head.loss([torch.zeros_like(level)], *arguments)
+    assert silent - told > 1.0

@@ -332,3 +332,21 @@ def test_summary_counts_each_object_once():
     centres, scores = np.array([[0.0, 0.5], [0.0, 1.0], [50.0, 0.0]]), np.array([[0.9], [0.8], [0.7]])
     result = summarise([(centres, scores, np.array([[0.0, 0.0]]), np.array([0]))], 1)
     assert result == {"ap2m": 1.0, "recall": 1.0, "centre_error_m": 0.5}
+
+
+def test_warm_up_trains_two_decoders_and_starts_the_others_from_the_second(folder):
+    content = {"model": TINY["model"] | {"num_decoders": 3, "dropout": 0.0, "sampling_dropout": 0.0},
+               "training": {**TINY["training"], "image_steps": 1, "decoder_steps": 2}}
+    trainer = Trainer(config_from_dict(content, "c"), DriveFolder(folder, NUSCENES_CLASSES), CPU, Group(CPU))
+    head = trainer.network.model.head
+    trainer.train_step(next(trainer.streams), 0.0)
+    before = {key: value.clone() for key, value in head.named_parameters()}
+    values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(2)]
+    assert all("box" in v and "denoising_box" not in v for v in values)
+    moved = {key for key, value in head.named_parameters() if not torch.equal(before[key], value)}
+    assert {"decoders.0.refinement.layers.0.weight", "decoders.1.refinement.layers.0.weight"} <= moved
+    assert not any("attention" in key or key.startswith("decoders.2") for key in moved)
+    trainer._phase()  # the next step is the first of the whole network
+    second, third = (head.decoders[i].refinement.state_dict() for i in (1, 2))
+    assert all(torch.equal(second[key], third[key]) for key in second)
+    assert "denoising_box" in trainer.train_step(next(trainer.streams), 0.0)

@@ -177,6 +177,8 @@ def test_far_and_hidden_objects_are_no_targets(folder):
     near = next(streams_of(folder, config=dataclasses.replace(STREAMS, radius_m=20.0))).targets
     assert near.valid.any()
     assert near.anchors[near.valid][:, :2].norm(dim=-1).max() <= 20.0
+    cones = next(streams_of(folder, config=dataclasses.replace(STREAMS, class_radius_m={"car": 0.0}))).targets
+    assert cones.valid.any() and not (cones.classes == box.NUSCENES_CLASSES.index("car")).any()
     nothing = next(streams_of(folder, config=dataclasses.replace(STREAMS, min_visibility=1.0))).targets
     assert not nothing.valid.any()
 
@@ -188,7 +190,7 @@ def test_camera_dropout_masks_one_camera(folder):
 
 def test_anchors_sit_where_objects_are(folder):
     drives = DriveFolder(folder, box.NUSCENES_CLASSES)
-    anchors = initial_anchors(drives, 20, 55.0, 0.0, seed=0)
+    anchors = initial_anchors(drives, 20, STREAMS, seed=0)
     assert anchors.shape == (20, 11) and np.isfinite(anchors).all()
     assert (anchors[:, box.COS_YAW] == 1).all() and (anchors[:, 8:] == 0).all()
     objects = np.concatenate([drives[n].table["object_box"] for n in drives.names()])
@@ -200,7 +202,7 @@ def test_anchors_sit_where_objects_are(folder):
 
 def test_too_few_objects_for_the_anchors(folder):
     with pytest.raises(UserError, match="100000 anchors"):
-        initial_anchors(DriveFolder(folder, box.NUSCENES_CLASSES), 100000, 55.0, 0.0, seed=0)
+        initial_anchors(DriveFolder(folder, box.NUSCENES_CLASSES), 100000, STREAMS, seed=0)
 
 
 def test_empty_folder_and_unknown_class_are_named(folder, tmp_path):

@@ -15,6 +15,8 @@ from sparse4d_ros.training.losses import binary_focal_loss
 
 #: Semantic label of a pixel that shows no object.
 NO_OBJECT = 255
+#: A class with fewer cells in a batch is weighed as if it had so many.
+_MIN_CELLS = 20.0
 
 
 def depth_loss(predicted: list[torch.Tensor], depth: torch.Tensor, max_depth_m: float) -> torch.Tensor:
@@ -42,7 +44,10 @@ class SemanticHead(nn.Module):
             nn.init.constant_(layer.bias, -4.595)  # as the classification head: objects are rare
 
     def loss(self, maps: list[torch.Tensor], semantics: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
-        """Focal loss per object cell, mean of levels; ``maps [bs, C, E, h, w]``, ``semantics [bs, C, h0, w0]``."""
+        """Focal loss per object cell, mean of classes and levels.
+
+        ``maps [bs, C, E, h, w]`` fine to coarse, ``semantics [bs, C, h0, w0]`` uint8.
+        """
         numbers = torch.arange(self.layers[0].out_channels, device=semantics.device, dtype=semantics.dtype)
         present = (semantics.flatten(0, 1)[:, None] == numbers[None, :, None, None]).float()
         total = present.new_zeros(())
@@ -50,5 +55,6 @@ class SemanticHead(nn.Module):
             # "Any pixel" instead of the nearest one: small objects must not fall through coarse levels.
             target = functional.adaptive_max_pool2d(present, level.shape[-2:])
             loss = binary_focal_loss(layer(level.flatten(0, 1).float()), target, alpha, gamma)
-            total = total + loss.sum() / target.sum().clamp(min=1.0)
+            # Class by class, or a bus would count as much as fifty pedestrians.
+            total = total + (loss.sum((0, 2, 3)) / target.sum((0, 2, 3)).clamp(min=_MIN_CELLS)).mean()
         return total / len(self.layers)

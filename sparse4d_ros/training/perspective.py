@@ -6,6 +6,13 @@ features all that through a few hundred sampled points; from nothing that takes 
 long, while one linear layer per level, used in training only, does it directly.
 
 Which object a cell shows follows from the depth and class maps: its surface point lies in the box.
+
+Two of the values, how many metres the centre lies to the right of the cell's ray and how deep it
+is, must stand in the first two channels of every channel group as they are. A decoder turns them
+into metres in the vehicle's frame, by a rotation that depends on where the anchor is: over all
+directions the mean correlation of what it sees with what it should do is zero, so it learns that
+only if they are a large part of the features. Cells beside an object must tell them as well, since
+key points of an anchor that is off the object fall there.
 """
 
 from __future__ import annotations
@@ -23,6 +30,10 @@ from sparse4d_ros.training.targets import Targets
 OUTPUTS = 8
 #: Pixels that count as one unit of the centre offset.
 _OFFSET_UNIT = 64.0
+#: Depth as a channel: (metres - offset) / unit, so that it varies by about one.
+_DEPTH_OFFSET_M, _DEPTH_UNIT_M = 20.0, 10.0
+#: Cells beside each object that are supervised, and how far aside and above or below they lie at most.
+_BESIDE, _BESIDE_M, _ABOVE_M = 12, 2.5, 0.8
 #: At most so many cells of a batch are supervised.
 _MAX_CELLS = 2000
 
@@ -87,29 +98,76 @@ def cell_targets(cells: ObjectCells, targets: Targets, projection: torch.Tensor,
     return torch.cat([offset, log_depth[:, None], box[:, 3:6], heading], dim=-1), image[:, 2] > 0.5
 
 
+def cells_beside(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor, projection: torch.Tensor,
+                 focal: torch.Tensor, stride: int) -> ObjectCells:
+    """Random cells of the background just beside objects that a camera sees."""
+    centre = targets.anchors[:, None, :, :3]  # [bs, 1, g, 3]
+    image = centre @ projection[:, :, :3, :3].mT + projection[:, :, None, :3, 3]
+    z = image[..., 2].clamp(min=0.5)  # [bs, C, g]
+    height, width = depth.shape[-2:]
+    shape = (*z.shape, _BESIDE)
+    aside = (torch.rand(shape, device=z.device) * 2 - 1) * _BESIDE_M
+    above = (torch.rand(shape, device=z.device) * 2 - 1) * _ABOVE_M
+    scale = (focal[..., None] / z)[..., None]  # pixels per metre
+    column = torch.floor(((image[..., 0] / z)[..., None] + aside * scale) / stride).long()
+    line = torch.floor(((image[..., 1] / z)[..., None] + above * scale) / stride).long()
+    inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)
+    inside &= ((image[..., 2] > 1.0) & targets.valid[:, None])[..., None]
+    frame, camera, number, draw = inside.nonzero().unbind(1)
+    line, column = line[frame, camera, number, draw], column[frame, camera, number, draw]
+    # Nothing may stand before the place, and no object on it.
+    free = (semantics[frame, camera, line, column] == 255)
+    free &= depth[frame, camera, line, column] > z[frame, camera, number] - 1.0
+    return ObjectCells(frame[free], camera[free], line[free], column[free], number[free])
+
+
+def direct_values(cells: ObjectCells, targets: Targets, projection: torch.Tensor, focal: torch.Tensor,
+                  pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``[m, 2]``: metres from the cell's ray to the centre, to the right, and scaled depth; and validity ``[m]``."""
+    matrix = projection[cells.frame, cells.camera]
+    centre = targets.anchors[cells.frame, cells.object, :3]
+    image = (matrix[:, :3, :3] @ centre[..., None]).squeeze(-1) + matrix[:, :3, 3]
+    z = image[:, 2].clamp(min=0.5)
+    aside = (image[:, 0] / z - pixels[:, 0]) * z / focal[cells.frame, cells.camera]
+    values = torch.stack([aside.clamp(-6.0, 6.0), (z - _DEPTH_OFFSET_M) / _DEPTH_UNIT_M], dim=-1)
+    return values, image[:, 2] > 0.5
+
+
 class PerspectiveHead(nn.Module):
     """A linear layer per feature level from a cell's feature to the object it shows."""
 
-    def __init__(self, embed_dims: int, num_levels: int) -> None:
+    def __init__(self, embed_dims: int, num_levels: int, num_groups: int) -> None:
         super().__init__()
+        self.num_groups = num_groups
         self.layers = nn.ModuleList(nn.Linear(embed_dims, OUTPUTS) for _ in range(num_levels))
 
     def loss(self, maps: list[torch.Tensor], targets: Targets, depth: torch.Tensor, semantics: torch.Tensor,
              projection: torch.Tensor, focal: torch.Tensor, stride: int) -> torch.Tensor:
-        """L1, summed over the eight values, mean over cells and levels; ``maps`` are ``[bs, C, E, h, w]``."""
-        cells = object_cells(targets, depth, semantics, projection, stride)
-        height, width = depth.shape[-2:]
-        cameras = depth.shape[1]
+        """L1, summed over the values, mean over cells and levels; ``maps`` are ``[bs, C, E, h, w]``."""
+        own = object_cells(targets, depth, semantics, projection, stride)
+        beside = cells_beside(targets, depth, semantics, projection, focal, stride)
+        size = (depth.shape[-1] * stride, depth.shape[-2] * stride)
         total = depth.new_zeros(())
         for layer, level in zip(self.layers, maps, strict=True):
-            lines, columns = level.shape[-2:]
-            line, column = cells.line * lines // height, cells.column * columns // width
-            cell_width, cell_height = width * stride / columns, height * stride / lines
-            pixels = torch.stack([(column + 0.5) * cell_width, (line + 0.5) * cell_height], dim=-1)
-            wanted, valid = cell_targets(cells, targets, projection, focal, pixels)
-            rows = level.permute(0, 1, 3, 4, 2).reshape(-1, level.shape[2])
-            index = ((cells.frame * cameras + cells.camera) * lines + line) * columns + column
-            difference = (layer(rows.index_select(0, index)) - wanted).abs() * valid[:, None]
+            rows, pixels = _features_at(own, level, depth.shape[-2:], size)
+            wanted, valid = cell_targets(own, targets, projection, focal, pixels)
+            difference = (layer(rows) - wanted).abs() * valid[:, None]
             # A far-off centre (a bus beside the camera) must not outweigh everything else.
             total = total + difference.clamp(max=5.0).sum() / valid.sum().clamp(min=1)
+            for cells in (own, beside):
+                rows, pixels = _features_at(cells, level, depth.shape[-2:], size)
+                wanted, valid = direct_values(cells, targets, projection, focal, pixels)
+                channels = rows.unflatten(1, (self.num_groups, -1))[..., :2]  # [m, groups, 2]
+                difference = (channels - wanted[:, None]).abs().mean(1) * valid[:, None]
+                total = total + difference.sum() / valid.sum().clamp(min=1)
         return total / len(self.layers)
+
+
+def _features_at(cells: ObjectCells, level: torch.Tensor, label_size: tuple[int, int], image_size: tuple[int, int]
+                 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features ``[m, E]`` of a level ``[bs, C, E, h, w]`` at the cells, and the middles of its cells in pixels."""
+    cameras, _, lines, columns = level.shape[1:]
+    line, column = cells.line * lines // label_size[0], cells.column * columns // label_size[1]
+    pixels = torch.stack([(column + 0.5) * (image_size[0] / columns), (line + 0.5) * (image_size[1] / lines)], dim=-1)
+    index = ((cells.frame * cameras + cells.camera) * lines + line) * columns + column
+    return level.permute(0, 1, 3, 4, 2).reshape(-1, level.shape[2]).index_select(0, index), pixels

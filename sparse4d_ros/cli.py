@@ -53,8 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sparse4d: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"sparse4d: the command {command!r} needs the Python package {error.name!r}, which is not installed. "
-              "`pip install 'sparse4d_ros[all]'` brings everything.", file=sys.stderr)
+        # The devkit is in no extra: its own pins would hold numpy below 2.
+        remedy = "pip install --no-deps nuscenes-devkit==1.2.0" if error.name == "nuscenes" else "pip install '.[all]'"
+        print(f"sparse4d: the command {command!r} needs the Python package {error.name!r}, which is not installed: "
+              f"{remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sparse4d: stopped", file=sys.stderr)

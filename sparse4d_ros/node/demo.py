@@ -56,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when results came and were scored; 1 with a sentence otherwise."""
     args = build_parser().parse_args(arguments)
     # A terminated demo must still end its children: leave through the context managers.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
+    previous = {number: signal.signal(number, lambda *_: sys.exit(1)) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         run(args)
     except UserError as error:
@@ -66,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("demo: stopped", file=sys.stderr)
         return 130
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
 
 

@@ -176,6 +176,8 @@ class TrainingConfig:
     steps: int = 10_000
     #: First steps that train the image branch alone, by its dense losses, which is quick; needs such losses.
     image_steps: int = 0
+    #: Steps after those that teach two decoders to refine, without attention (see ``warmup.py``).
+    decoder_steps: int = 0
     seed: int = 0
     #: bfloat16 for backbone and neck, float32 for the head.
     bfloat16: bool = False

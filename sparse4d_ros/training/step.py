@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,13 +11,29 @@ from torch import nn
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.detector import Sparse4D
+from sparse4d_ros.training import warmup
 from sparse4d_ros.training.assignment import dimension_weights
 from sparse4d_ros.training.auxiliary import SemanticHead, depth_loss
-from sparse4d_ros.training.config import RunConfig
+from sparse4d_ros.training.config import RunConfig, TrainingConfig
 from sparse4d_ros.training.denoising import make_denoising
 from sparse4d_ros.training.losses import DetectionLoss
 from sparse4d_ros.training.perspective import PerspectiveHead
 from sparse4d_ros.training.streams import Batch
+
+
+class Phase(Enum):
+    """What a step trains."""
+
+    IMAGE = "image branch"
+    DECODERS = "image branch and two decoders"
+    ALL = "everything"
+
+    @classmethod
+    def of(cls, step: int, config: TrainingConfig) -> Phase:
+        """The phase of a step."""
+        if step < config.image_steps:
+            return cls.IMAGE
+        return cls.DECODERS if step < config.image_steps + config.decoder_steps else cls.ALL
 
 
 class TrainingNetwork(nn.Module):
@@ -31,28 +49,39 @@ class TrainingNetwork(nn.Module):
             self.semantics = SemanticHead(config.model.embed_dims, config.model.num_levels, config.model.num_classes)
         self.perspective = None
         if self.config.losses.perspective > 0:
-            self.perspective = PerspectiveHead(config.model.embed_dims, config.model.num_levels)
+            self.perspective = PerspectiveHead(config.model.embed_dims, config.model.num_levels,
+                                               config.model.num_groups)
         self._detection = DetectionLoss(self.config.losses, self.config.matching, class_names)
 
-    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator, image_only: bool = False
+    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator, phase: Phase = Phase.ALL
                 ) -> tuple[dict[str, torch.Tensor], Bank]:
         """Weighted losses by name and the next bank, cut from the graph.
 
-        ``random`` draws the denoising noise. Rows whose clip begins lose their history. With
-        ``image_only`` the decoders do not run and the bank stays empty.
+        ``random`` draws the denoising noise. Rows whose clip begins lose their history. Before the
+        phase ALL the bank stays as it is.
         """
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             maps = self.model.extract(batch.images)
         maps = [level.float() for level in maps]
         result = self._image_losses(maps, batch)
-        if image_only:
+        if phase is Phase.IMAGE:
             return result, bank
         share = self.config.losses.decoder_gradient
         if share != 1.0:
             maps = [share * level + (1.0 - share) * level.detach() for level in maps]
+        if phase is Phase.DECODERS:
+            return self._warmup_losses(maps, batch, random) | result, bank
         bank = bank._replace(has_history=bank.has_history & batch.continues)
         losses, bank = self._decoder_losses(maps, batch, bank, random)
         return losses | result, bank
+
+    def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, random: np.random.Generator
+                       ) -> dict[str, torch.Tensor]:
+        head = self.model.head
+        weights = dimension_weights(self.config.losses, batch.targets, self.class_names)
+        boxes = warmup.queries(batch.targets, head.anchor.detach(), random)
+        classes, anchors, quality = warmup.decode(head, maps, batch, boxes)
+        return self._detection(classes, anchors, quality, warmup.nearest_targets(boxes, batch.targets, weights))
 
     def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, bank: Bank, random: np.random.Generator
                         ) -> tuple[dict[str, torch.Tensor], Bank]:

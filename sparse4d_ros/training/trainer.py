@@ -15,8 +15,9 @@ from sparse4d_ros.training.anchors import initial_anchors
 from sparse4d_ros.training.config import RunConfig
 from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.schedule import averaged, rate_factor
-from sparse4d_ros.training.step import TrainingNetwork, parameter_groups
+from sparse4d_ros.training.step import Phase, TrainingNetwork, parameter_groups
 from sparse4d_ros.training.streams import MEAN, STD, Batch, DriveFolder, Streams
+from sparse4d_ros.training.warmup import finish
 
 #: Steps in a row without a finite gradient after which a run is given up.
 _MAX_SKIPPED = 20
@@ -52,6 +53,13 @@ class Trainer:
         torch.manual_seed(training.seed + group.rank)  # from here on (dropout) every process has its own
         self.step, self.elapsed_s, self.skipped = 0, 0.0, 0
 
+    def _phase(self) -> Phase:
+        """The phase of the coming step; ends the warm-up of the decoders where it is over."""
+        training = self.config.training
+        if training.decoder_steps and self.step == training.image_steps + training.decoder_steps:
+            finish(self.network.model.head)
+        return Phase.of(self.step, training)
+
     def train_step(self, batch: Batch, fraction: float) -> dict[str, float]:
         """One optimiser step; the losses, the gradient's norm and the rate by name.
 
@@ -63,7 +71,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         losses, bank = self.network(batch.to(self.device), self.bank, self.random,
-                                    image_only=self.step < self.config.training.image_steps)
+                                    phase=self._phase())
         total = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

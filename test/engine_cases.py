@@ -63,7 +63,7 @@ def rig_frame(
     width, height = source
     intrinsic = np.array([[0.79 * width, 0, width / 2], [0, 0.79 * width, 0.3 * height], [0, 0, 1.0]])
     cameras = []
-    for name, yaw in zip(package.cameras, YAWS):
+    for name, yaw in zip(package.cameras, YAWS, strict=False):
         camera_from_vehicle = _OPTICAL_FROM_BODY @ inverse(from_yaw(1.5, 0.0, 1.5, yaw))
         image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
         cameras.append(CameraFrame(name, image, intrinsic, camera_from_vehicle, int(stamp_s * 1e9)))

@@ -44,7 +44,7 @@ def test_suppression_keeps_the_best_of_each_class():
 
 def gallery(*rows) -> Gallery:
     """Rows of (id, class, feature, position, velocity, stamp in seconds)."""
-    columns = list(zip(*rows))
+    columns = list(zip(*rows, strict=True))
     return Gallery(
         np.array(columns[0]), np.array(columns[1]), np.array(columns[2], np.float32), np.array(columns[3], float),
         np.array(columns[4], float), (np.array(columns[5]) * 1e9).astype(np.int64))

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sparse4d_ros"
 FLOORS = (("cli",), ("node", "deploy"), ("simulation", "engine", "training"), ("data", "evaluation", "model"),
           ("boxes", "geometry", "frame", "errors", "resources"))
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-#: (who, whom) on one floor: the node's benchmark prints below the offline one; evaluation reads bags; boxes and frames rest on each other.
+#: (who, whom) on one floor: the node's benchmark prints below the offline one; evaluation reads bags.
 BESIDE = {("node", "deploy"), ("evaluation", "data")}
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "vision_msgs", "tf2_ros", "tf2_msgs", "cv_bridge", "visualization_msgs",
        "diagnostic_msgs", "std_msgs", "std_srvs", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces"}

@@ -64,7 +64,8 @@ def convert(path: Path, output: Path, options: argparse.Namespace) -> ModelPacka
         for entry in entries:
             print(f"  {title}: {entry}")
     if missing or wrong:
-        raise UserError(f"{path} does not fit: {len(missing)} entries missing, {len(wrong)} of wrong shape (listed above)")
+        raise UserError(f"{path} does not fit: {len(missing)} entries missing, {len(wrong)} of wrong shape "
+                        "(listed above)")
     width, height = INPUT_SIZES[options.size]
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
@@ -93,7 +94,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, help="folder of the new model package")
     parser.add_argument("--size", choices=tuple(INPUT_SIZES), default="small",
                         help="picture size: small 704x256 (default), base 1408x512, large 1600x640")
-    parser.add_argument("--classes", nargs="+", default=list(NUSCENES_CLASSES), help="class names, in the model's order")
+    parser.add_argument("--classes", nargs="+", default=list(NUSCENES_CLASSES),
+                        help="class names, in the model's order")
     parser.add_argument("--num-temporal", type=int, help="instances carried over (default: two thirds of the anchors)")
     parser.add_argument("--border", choices=("drop", "zeros"), default="drop",
                         help="samples outside a picture: dropped whole (official training), or interpolated with zeros")

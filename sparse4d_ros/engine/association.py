@@ -35,7 +35,7 @@ class Gallery(NamedTuple):
     def update(self, seen: Gallery, now_ns: int, max_lost_s: float) -> Gallery:
         """With the tracks ``seen`` now in place of their older entries, and without those lost for too long."""
         kept = ~np.isin(self.ids, seen.ids) & (now_ns - self.stamps_ns <= max_lost_s * 1e9)
-        return Gallery(*(np.concatenate([old[kept], new]) for old, new in zip(self, seen)))
+        return Gallery(*(np.concatenate([old[kept], new]) for old, new in zip(self, seen, strict=True)))
 
 
 def match(new: Gallery, lost: Gallery, min_similarity: float) -> list[tuple[int, int]]:
@@ -53,4 +53,4 @@ def match(new: Gallery, lost: Gallery, min_similarity: float) -> list[tuple[int,
         & (distance <= _REACH_M + _REACH_M_PER_S * absence_s)
     )
     rows, columns = linear_sum_assignment(np.where(possible, -similarity, 10.0))
-    return [(int(r), int(c)) for r, c in zip(rows, columns) if possible[r, c]]
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if possible[r, c]]

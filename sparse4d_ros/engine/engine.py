@@ -55,9 +55,10 @@ class Engine:
 
     def __init__(
         self, package: ModelPackage, backend: str = "auto", device: str | None = None,
-        precision: str = "fp32", options: EngineOptions = EngineOptions(),
+        precision: str = "fp32", options: EngineOptions | None = None,
     ) -> None:
         """Raises ``UserError`` naming the file, option or device that is wrong."""
+        options = EngineOptions() if options is None else options
         for name in options.class_score_thresholds:
             if name not in package.classes:
                 raise UserError(f"class_score_thresholds.{name}: the model package {package.name} has no such class; "
@@ -111,7 +112,8 @@ class Engine:
         if state.stamp_ns is not None:
             dt_ns = frame.stamp_ns - state.stamp_ns
             if dt_ns <= 0:
-                raise FrameRejected(f"the frame's stamp {frame.stamp_ns} is not later than the last one, {state.stamp_ns}")
+                raise FrameRejected(f"the frame's stamp {frame.stamp_ns} is not later than the last one, "
+                                    f"{state.stamp_ns}")
             if dt_ns > round(self.options.max_interval_s * 1e9):
                 state = self.reset(state)
             else:
@@ -190,8 +192,8 @@ class Engine:
         ids = np.where(known, ids, new_ids)
         rows = rows.observe(seen, ids, frame.stamp_ns)
         if options.association_similarity is not None:
-            gallery = gallery.update(
-                self._describe(frame, output, bank, decoded, boxes, ids), frame.stamp_ns, options.association_max_lost_s)
+            given_out = self._describe(frame, output, bank, decoded, boxes, ids)
+            gallery = gallery.update(given_out, frame.stamp_ns, options.association_max_lost_s)
         slots = rows.take(output.kept_rows)
         forgotten = self._forgotten(slots, bank)
         if forgotten.any():

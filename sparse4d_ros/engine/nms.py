@@ -16,7 +16,8 @@ def iou_3d(first: np.ndarray, second: np.ndarray) -> float:
         return 0.0
     # Relative to the first centre: the intersection is computed in float32.
     shapes = [
-        ((float(b[0] - first[0]), float(b[1] - first[1])), (float(b[LENGTH]), float(b[WIDTH])), float(np.degrees(b[YAW])))
+        ((float(b[0] - first[0]), float(b[1] - first[1])), (float(b[LENGTH]), float(b[WIDTH])),
+         float(np.degrees(b[YAW])))
         for b in (first, second)
     ]
     kind, polygon = cv2.rotatedRectangleIntersection(*shapes)

@@ -25,7 +25,7 @@ class OnnxBackend:
     name = "onnxruntime"
 
     def __init__(self, package: ModelPackage, device: str = "cpu", dense_depth: bool = False) -> None:
-        """Raises ``UserError`` if the file is absent or altered, no onnxruntime provider fits, or the graph is another's."""
+        """Raises ``UserError`` if the file is absent or altered, no provider fits, or the graph is another's."""
         import onnxruntime as ort
 
         if device not in ("cpu", "cuda"):
@@ -75,7 +75,7 @@ class OnnxBackend:
     ) -> tuple[NetworkOutput, Bank]:
         feeds = (inputs.images, inputs.projection, inputs.camera_valid, *bank,
                  np.array([dt_s], np.float32), now_from_previous[None].astype(np.float32))
-        out = self._session.run(self._outputs, dict(zip(INPUT_NAMES, feeds)))
+        out = self._session.run(self._outputs, dict(zip(INPUT_NAMES, feeds, strict=True)))
         anchors, classes, quality, feature, anchor, confidence, kept_rows = out[:7]
         depth = out[7][0] if len(out) > 7 else None
         output = NetworkOutput(anchors[0], classes[0], quality[0], kept_rows[0], depth)

@@ -76,7 +76,8 @@ class ModelPackage:
             "input": {"width": self.input_width, "height": self.input_height,
                       "mean": list(self.mean), "std": list(self.std)},
             "training_interval_s": self.training_interval_s, "interval_range_s": list(self.interval_range_s),
-            "vehicle_from_model": {"translation": pose[:3, 3].tolist(), "quaternion_xyzw": to_quaternion(pose).tolist()},
+            "vehicle_from_model": {"translation": pose[:3, 3].tolist(),
+                                   "quaternion_xyzw": to_quaternion(pose).tolist()},
             "model": self.model.to_dict(),
             "files": {kind: {"path": name, "sha256": digest} for kind, (name, digest) in self.files.items()},
         }

@@ -76,7 +76,7 @@ class Preprocessor:
         levels = np.arange(256, dtype=np.float32)
         self._tables = [
             (levels - np.float32(mean)) * np.float32(1.0 / np.float64(std))
-            for mean, std in zip(package.mean, package.std)
+            for mean, std in zip(package.mean, package.std, strict=True)
         ]
         self._pool = ThreadPoolExecutor(min(count, os.cpu_count() or 1), thread_name_prefix="preprocess")
 

@@ -27,7 +27,7 @@ class Tracks(NamedTuple):
         """Entries of a frame's rows: the bank's first, where the rows continue it, then fresh ones."""
         fresh = Tracks.none(num_rows)
         if continues:
-            for row_values, slot_values in zip(fresh, self):
+            for row_values, slot_values in zip(fresh, self, strict=True):
                 row_values[:len(slot_values)] = slot_values
         fresh.frames[:] += 1
         return fresh
@@ -45,4 +45,5 @@ class Tracks(NamedTuple):
 
     def forget(self, mask: np.ndarray) -> Tracks:
         """The same entries, those of the mask without a past."""
-        return Tracks(*(np.where(mask, blank, values) for values, blank in zip(self, Tracks.none(len(mask)))))
+        blank = Tracks.none(len(mask))
+        return Tracks(*(np.where(mask, new, old) for new, old in zip(blank, self, strict=True)))

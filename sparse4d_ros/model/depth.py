@@ -17,12 +17,14 @@ class DepthBranch(nn.Module):
         self.depth_layers = nn.ModuleList(nn.Conv2d(embed_dims, 1, 1) for _ in range(num_levels))
 
     def forward(self, maps: list[Tensor], focal: Tensor) -> list[Tensor]:
-        """``maps`` of ``[bs, cameras, E, h, w]`` and ``focal [bs, cameras]`` in network pixels to ``[bs, cameras, h, w]``.
+        """Metres ``[bs, cameras, h, w]`` per level.
+
+        ``maps`` are ``[bs, cameras, E, h, w]``, ``focal [bs, cameras]`` is in network pixels.
 
         A given size in pixels is farther away the longer the lens, hence the scaling by the focal length.
         """
         depths = []
-        for layer, x in zip(self.depth_layers, maps):
+        for layer, x in zip(self.depth_layers, maps, strict=False):  # the finest levels only
             raw = layer(x.flatten(0, 1).float()).exp().squeeze(1)
             depths.append(raw.unflatten(0, x.shape[:2]) * (focal[..., None, None] / REFERENCE_FOCAL))
         return depths

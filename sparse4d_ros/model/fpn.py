@@ -15,9 +15,9 @@ class FPN(nn.Module):
         self.fpn_convs = nn.ModuleList(nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        laterals = [convolution(x) for convolution, x in zip(self.lateral_convs, maps)]
+        laterals = [convolution(x) for convolution, x in zip(self.lateral_convs, maps, strict=True)]
         for level in range(len(laterals) - 1, 0, -1):
             finer = laterals[level - 1]
             # To the exact size of the finer map: odd sizes do not double.
             laterals[level - 1] = finer + F.interpolate(laterals[level], size=finer.shape[-2:], mode="nearest")
-        return [convolution(x) for convolution, x in zip(self.fpn_convs, laterals)]
+        return [convolution(x) for convolution, x in zip(self.fpn_convs, laterals, strict=True)]

@@ -64,7 +64,7 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.num_stages = len(config.widths)
         channels = config.stem_width
-        for stage, (width, count) in enumerate(zip(config.widths, config.stage_blocks)):
+        for stage, (width, count) in enumerate(zip(config.widths, config.stage_blocks, strict=True)):
             layers = []
             for index in range(count):
                 layers.append(block(channels, width, 2 if stage > 0 and index == 0 else 1))

@@ -31,7 +31,8 @@ def node_rows(model: Path, bag: Path) -> tuple[list[offline.Row], str]:
     os.environ.update(prepare_environment(dict(os.environ)))
     for rate in (_EASY_RATE, _HARD_RATE):
         with tempfile.TemporaryDirectory() as logs:
-            recording = record(Plan(bag.resolve(), model.resolve(), dict(drive.image_topics), truths, rate, 0.3, Path(logs)))
+            plan = Plan(bag.resolve(), model.resolve(), dict(drive.image_topics), truths, rate, 0.3, Path(logs))
+            recording = record(plan)
         results = recording.drive.results
         if rate == _EASY_RATE:
             total = [result.timing_ms["total"] for result in results]

@@ -53,12 +53,12 @@ class TrainingNetwork(nn.Module):
                                                config.model.num_groups)
         self._detection = DetectionLoss(self.config.losses, self.config.matching, class_names)
 
-    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator, phase: Phase = Phase.ALL
-                ) -> tuple[dict[str, torch.Tensor], Bank]:
+    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator, phase: Phase = Phase.ALL,
+                progress: float = 1.0) -> tuple[dict[str, torch.Tensor], Bank]:
         """Weighted losses by name and the next bank, cut from the graph.
 
         ``random`` draws the denoising noise. Rows whose clip begins lose their history. Before the
-        phase ALL the bank stays as it is.
+        phase ALL the bank stays as it is. ``progress`` is the share of the phase that is over.
         """
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             maps = self.model.extract(batch.images)
@@ -70,18 +70,19 @@ class TrainingNetwork(nn.Module):
         if share != 1.0:
             maps = [share * level + (1.0 - share) * level.detach() for level in maps]
         if phase is Phase.DECODERS:
-            return self._warmup_losses(maps, batch, random) | result, bank
+            return self._warmup_losses(maps, batch, random, progress) | result, bank
         bank = bank._replace(has_history=bank.has_history & batch.continues)
         losses, bank = self._decoder_losses(maps, batch, bank, random)
         return losses | result, bank
 
-    def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, random: np.random.Generator
+    def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, random: np.random.Generator, progress: float
                        ) -> dict[str, torch.Tensor]:
-        head = self.model.head
+        head, half_angle = self.model.head, warmup.sector(progress)
+        seen = batch.targets.valid & warmup.within(batch.targets.anchors, half_angle)
+        boxes = warmup.queries(batch.targets, seen, head.anchor.detach(), random)
         weights = dimension_weights(self.config.losses, batch.targets, self.class_names)
-        boxes = warmup.queries(batch.targets, head.anchor.detach(), random)
-        classes, anchors, quality = warmup.decode(head, maps, batch, boxes)
-        return self._detection(classes, anchors, quality, warmup.nearest_targets(boxes, batch.targets, weights))
+        targets = warmup.nearest_targets(boxes, batch.targets, weights, half_angle)
+        return self._detection(*warmup.decode(head, maps, batch, boxes), targets)
 
     def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, bank: Bank, random: np.random.Generator
                         ) -> tuple[dict[str, torch.Tensor], Bank]:

@@ -53,12 +53,13 @@ class Trainer:
         torch.manual_seed(training.seed + group.rank)  # from here on (dropout) every process has its own
         self.step, self.elapsed_s, self.skipped = 0, 0.0, 0
 
-    def _phase(self) -> Phase:
-        """The phase of the coming step; ends the warm-up of the decoders where it is over."""
+    def _phase(self) -> tuple[Phase, float]:
+        """The phase of the coming step and the share of the decoders' warm-up that is over, which it ends."""
         training = self.config.training
-        if training.decoder_steps and self.step == training.image_steps + training.decoder_steps:
+        done = self.step - training.image_steps
+        if training.decoder_steps and done == training.decoder_steps:
             finish(self.network.model.head)
-        return Phase.of(self.step, training)
+        return Phase.of(self.step, training), min(done / max(training.decoder_steps, 1), 1.0)
 
     def train_step(self, batch: Batch, fraction: float) -> dict[str, float]:
         """One optimiser step; the losses, the gradient's norm and the rate by name.
@@ -70,8 +71,8 @@ class Trainer:
         rate = config.learning_rate * rate_factor(self.step, fraction, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        losses, bank = self.network(batch.to(self.device), self.bank, self.random,
-                                    phase=self._phase())
+        phase, progress = self._phase()
+        losses, bank = self.network(batch.to(self.device), self.bank, self.random, phase, progress)
         total = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -3,12 +3,20 @@
 To move a box, a decoder must turn "the centre is so many pixels to the left and so much farther"
 into metres in the vehicle's frame. A few hundred queries of which one per object learns teach that
 slowly. Here the first two decoders, chained without attention, see hundreds of boxes around objects
-in every frame, and all that are near one learn. Afterwards the second one's weights start all later
+in every frame, and all that are near one learn.
+
+They begin with objects before the vehicle. How "to the right" turns into metres of x and y depends
+on the direction: over all directions the mean of what should be done is zero, and so is the first
+gradient. Before the vehicle it is not; from there the sector widens, and the answer turns with it.
+
+Afterwards the second one's weights start all later
 decoders, and attention starts as an identity, so that the joint training begins with a chain that
 refines.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -26,16 +34,29 @@ _QUERIES = 400
 _ANCHOR_SHARE = 0.2
 #: Distances in metres on the ground within which a box belongs to its nearest object, and beyond which to none.
 _NEAR_M, _FAR_M = 3.0, 4.5
+#: Half the sector at first, radians, and the shares of the phase at which it begins to widen and is the whole circle.
+_FIRST_ANGLE, _WIDEN_FROM, _WIDEN_TO = 0.5, 0.15, 0.65
 _PARTS = ("deformable", "feed_forward", "norm", "refinement")
 
 
-def queries(targets: Targets, anchors: Tensor, random: np.random.Generator) -> Tensor:
+def sector(progress: float) -> float:
+    """Half the angle of the sector before the vehicle that is trained on, at a share of the phase in 0..1."""
+    widened = min(max((progress - _WIDEN_FROM) / (_WIDEN_TO - _WIDEN_FROM), 0.0), 1.0)
+    return _FIRST_ANGLE + widened * (math.pi - _FIRST_ANGLE)
+
+
+def within(positions: Tensor, half_angle: float) -> Tensor:
+    """Which of ``positions [..., >=2]`` lie in the sector."""
+    return torch.atan2(positions[..., 1], positions[..., 0]).abs() <= half_angle
+
+
+def queries(targets: Targets, chosen: Tensor, anchors: Tensor, random: np.random.Generator) -> Tensor:
     """Boxes ``[bs, n, 11]``: half like first anchors (mean size, heading along x, at rest), half like refined ones.
 
-    ``anchors [N, 11]`` are the model's.
+    They lie around the objects of the mask ``chosen [bs, g]``; ``anchors [N, 11]`` are the model's.
     """
     out = []
-    for objects, valid in zip(targets.anchors, targets.valid, strict=True):
+    for objects, valid in zip(targets.anchors, chosen, strict=True):
         own = anchors[torch.from_numpy(random.integers(len(anchors), size=_QUERIES))].clone()
         around = int(_QUERIES * (1 - _ANCHOR_SHARE)) if valid.any() else 0
         centre = torch.nan_to_num(objects[valid])
@@ -56,13 +77,13 @@ def queries(targets: Targets, anchors: Tensor, random: np.random.Generator) -> T
     return torch.stack(out)
 
 
-def nearest_targets(boxes: Tensor, targets: Targets, weights: Tensor) -> RowTargets:
-    """Each box's nearest object on the ground, where it is near; D is 1."""
+def nearest_targets(boxes: Tensor, targets: Targets, weights: Tensor, half_angle: float = math.pi) -> RowTargets:
+    """Each box's nearest object on the ground, where it is near; D is 1. Boxes outside the sector are ignored."""
     distance = torch.cdist(boxes[..., :2], torch.nan_to_num(targets.anchors[..., :2]))
     distance = distance.masked_fill(~targets.valid[:, None], torch.inf)
     nearest, row = distance.min(dim=2)
     found = row_targets(torch.where(nearest < _NEAR_M, row, -1)[None], targets, weights)
-    unclear = (nearest >= _NEAR_M) & (nearest < _FAR_M)
+    unclear = ((nearest >= _NEAR_M) & (nearest < _FAR_M)) | ~within(boxes, half_angle)
     return found._replace(classes=torch.where(unclear[None], IGNORED, found.classes))
 
 

@@ -7,8 +7,10 @@ long, while one linear layer per level, used in training only, does it directly.
 
 Which object a cell shows follows from the depth and class maps: its surface point lies in the box.
 
-Two of the values, how many metres the centre lies to the right of the cell's ray and how deep it
-is, must stand in the first two channels of every channel group as they are. A decoder turns them
+Three values must stand in the first channels of every channel group as they are: how many metres the
+centre lies to the right of the cell's ray, how deep it is, and how many metres the object's foot lies
+below the ray (on flat ground that says how much farther or nearer it is than an anchor on this ray,
+and unlike depth it can be read off the picture around the cell). A decoder turns them
 into metres in the vehicle's frame, by a rotation that depends on where the anchor is: over all
 directions the mean correlation of what it sees with what it should do is zero, so it learns that
 only if they are a large part of the features. Cells beside an object must tell them as well, since
@@ -123,13 +125,19 @@ def cells_beside(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor,
 
 def direct_values(cells: ObjectCells, targets: Targets, projection: torch.Tensor, focal: torch.Tensor,
                   pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``[m, 2]``: metres from the cell's ray to the centre, to the right, and scaled depth; and validity ``[m]``."""
+    """Values ``[m, 3]`` and their validity ``[m]``.
+
+    Metres from the cell's ray to the right to the centre, the scaled depth, metres down to the foot.
+    """
     matrix = projection[cells.frame, cells.camera]
-    centre = targets.anchors[cells.frame, cells.object, :3]
-    image = (matrix[:, :3, :3] @ centre[..., None]).squeeze(-1) + matrix[:, :3, 3]
-    z = image[:, 2].clamp(min=0.5)
-    aside = (image[:, 0] / z - pixels[:, 0]) * z / focal[cells.frame, cells.camera]
-    values = torch.stack([aside.clamp(-6.0, 6.0), (z - _DEPTH_OFFSET_M) / _DEPTH_UNIT_M], dim=-1)
+    box = targets.anchors[cells.frame, cells.object]
+    foot = torch.stack([box[:, 0], box[:, 1], box[:, 2] - 0.5 * box[:, 5].exp()], dim=-1)
+    image, low = ((matrix[:, :3, :3] @ point[..., None]).squeeze(-1) + matrix[:, :3, 3] for point in (box[:, :3], foot))
+    z, focal = image[:, 2].clamp(min=0.5), focal[cells.frame, cells.camera]
+    aside = (image[:, 0] / z - pixels[:, 0]) * z / focal
+    below = (low[:, 1] / low[:, 2].clamp(min=0.5) - pixels[:, 1]) * z / focal
+    depth = (z - _DEPTH_OFFSET_M) / _DEPTH_UNIT_M
+    values = torch.stack([aside.clamp(-6.0, 6.0), depth, below.clamp(-4.0, 4.0)], dim=-1)
     return values, image[:, 2] > 0.5
 
 
@@ -157,7 +165,7 @@ class PerspectiveHead(nn.Module):
             for cells in (own, beside):
                 rows, pixels = _features_at(cells, level, depth.shape[-2:], size)
                 wanted, valid = direct_values(cells, targets, projection, focal, pixels)
-                channels = rows.unflatten(1, (self.num_groups, -1))[..., :2]  # [m, groups, 2]
+                channels = rows.unflatten(1, (self.num_groups, -1))[..., :wanted.shape[1]]  # [m, groups, 3]
                 difference = (channels - wanted[:, None]).abs().mean(1) * valid[:, None]
                 total = total + difference.sum() / valid.sum().clamp(min=1)
         return total / len(self.layers)

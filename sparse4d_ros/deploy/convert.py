@@ -81,6 +81,7 @@ def convert(path: Path, output: Path, options: argparse.Namespace) -> ModelPacka
             raise UserError(f"the checkpoint has {config.num_classes} classes; name as many with --classes")
         package.save(folder)
         os.chmod(folder, 0o755)
+        os.chmod(folder / "weights.safetensors", 0o644)  # safetensors writes files for their owner alone
         os.replace(folder, output)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -34,7 +34,7 @@ def pack(weights: Path, output: Path, version: str) -> ModelPackage:
             name=output.name, version=version, classes=tuple(content["classes"]), cameras=tuple(content["cameras"]),
             input_width=content["input_width"], input_height=content["input_height"], model=model,
             mean=tuple(content["mean"]), std=tuple(content["std"]),
-            training_interval_s=min(intervals), interval_range_s=(0.5 * min(intervals), 1.5 * max(intervals)),
+            training_interval_s=min(intervals), interval_range_s=(round(0.5 * min(intervals), 3), round(1.5 * max(intervals), 3)),
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise UserError(f"{weights} is not a weights file of `sparse4d train`: {error!r}") from None
@@ -44,6 +44,7 @@ def pack(weights: Path, output: Path, version: str) -> ModelPackage:
         package.files[  # the exported graphs of older weights are not this model's: they are not listed any more
             "weights"] = (WEIGHTS, sha256(Path(folder) / WEIGHTS))
         package.save(folder)
+        os.chmod(Path(folder) / WEIGHTS, 0o644)  # safetensors writes files for their owner alone
         os.replace(Path(folder) / WEIGHTS, output / WEIGHTS)
         os.replace(Path(folder) / FILE_NAME, output / FILE_NAME)
     return ModelPackage.load(output)

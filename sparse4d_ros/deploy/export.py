@@ -76,7 +76,20 @@ def export_onnx(package: ModelPackage, output: Path, reading: str = "visible", d
             flat, (images, projection, valid, *bank, dt, motion), str(partial), dynamo=True, external_data=False,
             input_names=list(INPUT_NAMES), output_names=names, opset_version=OPSET, verbose=False,
         )
+        strip_origin(partial)
         os.replace(partial, output)
+
+
+def strip_origin(path: Path) -> None:
+    """Take out what the exporter notes of the source code: file names of this machine, in every node."""
+    import onnx
+
+    model = onnx.load(str(path))
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, str(path))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

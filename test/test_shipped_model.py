@@ -1,0 +1,107 @@
+"""The model that comes along, on the drive that comes along."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sparse4d_ros.boxes import wrap_angle
+from sparse4d_ros.data.bag_reader import BagDrive
+from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.resources import share_path
+
+FOLDER = share_path("models", "sparse4d_small")
+OPTIONS = EngineOptions(score_threshold=0.05)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return list(itertools.islice(BagDrive(FOLDER / "demo_drive"), 50))
+
+
+def run(engine: Engine, frames) -> list:
+    state, results = engine.initial_state(), []
+    for item in frames:
+        detections, state = engine.step(item.frame, state)
+        results.append(detections)
+    return results
+
+
+@pytest.fixture(scope="module")
+def onnx_results(frames):
+    return run(Engine(ModelPackage.load(FOLDER), "onnxruntime", options=OPTIONS), frames)
+
+
+def test_the_package_is_whole():
+    package = ModelPackage.load(FOLDER)
+    for kind in ("weights", "onnx"):
+        assert package.path(kind).is_file()
+    assert (FOLDER / "README.md").is_file()
+
+
+def test_it_sees(frames, onnx_results):
+    """Of the vehicles near the camera more than half are found within 2 m: a network of noise finds none."""
+    found = total = 0
+    for item, detections in zip(frames[5:], onnx_results[5:], strict=True):
+        near = np.hypot(*item.objects.boxes[:, :2].T) < 15
+        near &= np.array([name in ("car", "truck", "bus") for name in item.objects.names])
+        near &= item.objects.visibility > 0.6
+        for box in item.objects.boxes[near]:
+            total += 1
+            distance = np.hypot(*(detections.boxes[detections.scores > 0.2][:, :2] - box[:2]).T)
+            found += bool(distance.min(initial=np.inf) < 2.0)
+    assert total > 20
+    assert found > 0.5 * total, f"{found} of {total}"
+
+
+def partners(first, second, min_score: float) -> np.ndarray:
+    """For each object of ``first`` above a score, how far the nearest of its class in ``second`` differs."""
+    differences = []
+    for row in np.flatnonzero(first.scores > min_score):
+        same = np.flatnonzero(second.class_ids == first.class_ids[row])
+        difference = np.abs(second.boxes[same] - first.boxes[row])
+        difference[:, 6] = np.abs(wrap_angle(second.boxes[same, 6] - first.boxes[row, 6]))
+        differences.append(difference.max(axis=1).min(initial=np.inf))
+    return np.array(differences)
+
+
+def test_both_backends_agree_over_fifty_frames(frames, onnx_results):
+    """Each goes on from its own bank, so an error that grew from frame to frame would show.
+
+    Below a score of 0.2 rows are left out: which of many unlikely instances enters the bank is a
+    matter of rounding, and then its box exists on one side only.
+    """
+    pytest.importorskip("torch", reason="the torch backend needs torch")
+    torch_results = run(Engine(ModelPackage.load(FOLDER), "torch", options=OPTIONS), frames)
+    found = np.concatenate([partners(*pair, 0.2) for pair in zip(onnx_results, torch_results, strict=True)])
+    assert len(found) > 500
+    assert found.max() < 1e-3, f"the backends' boxes differ by {found.max():.1e}"
+
+
+def test_both_backends_agree_on_every_row_from_the_same_bank(frames):
+    torch = pytest.importorskip("torch", reason="the torch backend needs torch")
+    from sparse4d_ros.model.bank import Bank
+
+    package = ModelPackage.load(FOLDER)
+    first, second = (Engine(package, name, options=OPTIONS) for name in ("onnxruntime", "torch"))
+    state = first.initial_state()
+    for item in frames[:20]:
+        bank = Bank(*(torch.from_numpy(np.array(part)) for part in state.bank))
+        expected, _ = second.step(item.frame, replace(state, bank=bank))
+        detections, state = first.step(item.frame, state)
+        # Just at the threshold a row may be given out on one side only.
+        assert partners(detections, expected, OPTIONS.score_threshold + 1e-3).max() < 1e-3
+
+
+def test_a_truncated_graph_is_refused(tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("demo_drive"))
+    graph = copy / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="SHA-256"):
+        Engine(ModelPackage.load(copy), "onnxruntime")

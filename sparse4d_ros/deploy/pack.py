@@ -34,7 +34,8 @@ def pack(weights: Path, output: Path, version: str) -> ModelPackage:
             name=output.name, version=version, classes=tuple(content["classes"]), cameras=tuple(content["cameras"]),
             input_width=content["input_width"], input_height=content["input_height"], model=model,
             mean=tuple(content["mean"]), std=tuple(content["std"]),
-            training_interval_s=min(intervals), interval_range_s=(round(0.5 * min(intervals), 3), round(1.5 * max(intervals), 3)),
+            training_interval_s=min(intervals),
+            interval_range_s=(round(0.5 * min(intervals), 3), round(1.5 * max(intervals), 3)),
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise UserError(f"{weights} is not a weights file of `sparse4d train`: {error!r}") from None

@@ -164,7 +164,8 @@ def test_matched_targets_carry_the_object():
     targets = targets_of([(PEDESTRIAN, BOX)])
     anchors = torch.zeros(1, 1, 2, 11)
     anchors[0, 0, 1] = targets.anchors[0, 0]
-    rows = detection_loss().matched(torch.zeros(1, 1, 2, 10), anchors, targets)
+    rows, assigned = detection_loss().matched(torch.zeros(1, 1, 2, 10), anchors, targets)
+    assert assigned.tolist() == [[[-1, 0]]]
     assert rows.classes.tolist() == [[[BACKGROUND, PEDESTRIAN]]]
     assert torch.equal(rows.boxes[0, 0, 1], targets.anchors[0, 0, :10])
     assert (rows.boxes[0, 0, 0] == 0).all() and (rows.weights[0, 0, 0] == 0).all()

@@ -112,6 +112,29 @@ def test_resumed_weights_equal_those_of_an_unbroken_run(folder, tmp_path):
     assert same(whole.average.state_dict(), second.average.state_dict())
 
 
+def test_a_run_can_begin_from_a_package(folder, config_file, tmp_path):
+    common = ["--config", str(config_file), "--drives", str(folder), "--device", "cpu", "--output"]
+    assert cli.main(["train", *common, str(tmp_path / "first")]) == 0
+    assert cli.main(["pack", str(tmp_path / "first"), str(tmp_path / "package")]) == 0
+    trained = checkpoint.load(tmp_path / "first" / checkpoint.WEIGHTS)["state_dict"]
+    trainer = trainer_of(folder)
+    assert not same(trainer.network.model.state_dict(), trained)
+    trainer.begin_from(trained)
+    assert same(trainer.network.model.state_dict(), trained)
+    assert same(trainer.average.module.state_dict(), trained)
+    second = ["train", *common, str(tmp_path / "second"), "--begin-from", str(tmp_path / "package")]
+    assert cli.main(second) == 0
+
+
+def test_weights_to_begin_with_must_fit(folder):
+    trainer = trainer_of(folder)
+    weights = trainer.network.model.state_dict()
+    with pytest.raises(UserError, match=r"head\.anchor is \[12, 11\], the configuration needs \[24, 11\]"):
+        trainer.begin_from(weights | {"head.anchor": torch.zeros(12, 11)})
+    with pytest.raises(UserError, match=r"head\.anchor is missing"):
+        trainer.begin_from({key: value for key, value in weights.items() if key != "head.anchor"})
+
+
 def test_a_terminated_run_goes_on_from_its_checkpoint(folder, tmp_path):
     content = {**TINY, "training": {**TINY["training"], "steps": 100000, "log_steps": 1}}
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(content))
@@ -177,7 +200,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(folder):
     batch = next(trainer.streams)
     trainer.train_step(batch._replace(images=torch.full_like(batch.images, float("nan"))), 0.0)
     assert all(torch.equal(before[key], value) for key, value in trainer.network.named_parameters())
-    assert not trainer.bank.has_history.any() and trainer.skipped == 1
+    assert not trainer.memory.bank.has_history.any() and trainer.skipped == 1
     trainer.skipped = 19
     with pytest.raises(UserError, match="diverged"):
         trainer.train_step(batch._replace(images=torch.full_like(batch.images, float("nan"))), 0.0)
@@ -192,9 +215,9 @@ def test_first_steps_may_train_the_image_branch_alone(folder):
     assert all("semantics" in v and "class" not in v for v in values)
     moved = {key for key, value in model.named_parameters() if not torch.equal(before[key], value)}
     assert any(key.startswith("backbone") for key in moved) and not any(key.startswith("head") for key in moved)
-    assert not trainer.bank.has_history.any()
+    assert not trainer.memory.bank.has_history.any()
     assert "class" in trainer.train_step(next(trainer.streams), 0.0)
-    assert trainer.bank.has_history.all()
+    assert trainer.memory.bank.has_history.all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25])
@@ -205,7 +228,7 @@ def test_decoder_gradient_is_a_share_of_the_whole(folder, share):
         content = {"model": TINY["model"] | {"dropout": 0.0, "sampling_dropout": 0.0},
                    "training": {**TINY["training"], "losses": losses}}
         trainer = Trainer(config_from_dict(content, "c"), DriveFolder(folder, NUSCENES_CLASSES), CPU, Group(CPU))
-        values, _ = trainer.network(next(trainer.streams), trainer.bank, trainer.random)
+        values, _ = trainer.network(next(trainer.streams), trainer.memory, trainer.random)
         sum(values.values()).backward()
         model = trainer.network.model
         gradients.append((model.neck.fpn_convs[0].weight.grad, model.head.fc_after.weight.grad))

@@ -29,11 +29,13 @@ def dimension_weights(config: LossConfig, targets: Targets, class_names: tuple[s
 
 @torch.no_grad()
 def assign(classes: torch.Tensor, anchors: torch.Tensor, targets: Targets, weights: torch.Tensor,
-           matching: MatchingConfig, losses: LossConfig) -> torch.Tensor:
+           matching: MatchingConfig, losses: LossConfig, owns: torch.Tensor | None = None) -> torch.Tensor:
     """Row of the matched object for every prediction, ``[D, bs, n]`` int64, -1 for none.
 
     ``classes [D, bs, n, K]`` are logits, ``anchors [D, bs, n, 11]`` predictions of D decoders for
-    the same targets; ``weights [bs, g, 10]`` come from :func:`dimension_weights`.
+    the same targets; ``weights [bs, g, 10]`` come from :func:`dimension_weights`. ``owns [bs, Nt, g]``
+    marks rows that answered for an object before: from the second decoder on, where rows 0..Nt-1 are
+    the bank's, they get it ``matching.continuity`` cheaper.
     """
     probability = classes.float().sigmoid()
     alpha, gamma = losses.focal_alpha, losses.focal_gamma
@@ -51,6 +53,8 @@ def assign(classes: torch.Tensor, anchors: torch.Tensor, targets: Targets, weigh
     for column in range(len(used)):
         distance = (predicted[..., None, column] - wanted[None, :, None, :, column]).abs()
         cost += distance * scale[None, :, None, :, column]
+    if owns is not None and matching.continuity:
+        cost[1:, :, :owns.shape[1]] -= matching.continuity * owns
     return _solve(cost, targets.valid).to(classes.device)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.training import checkpoint
 from sparse4d_ros.training.config import config_from_dict, read_yaml
@@ -21,6 +23,7 @@ _EPILOG = """examples:
   sparse4d simulate --help                     # first make drives
   sparse4d train --config config/train_small.yaml --drives drives/train --output runs/small --minutes 90
   sparse4d train --output runs/small --drives drives/train --resume
+  sparse4d train --config config/train_small_joint.yaml --begin-from models/sparse4d_small --drives ... --output ...
   torchrun --nproc-per-node 2 -m sparse4d_ros.cli train --config ...      # two processes, one thread each on CPUs
 
 The run's folder holds checkpoint.pt (to resume), weights.pt (averaged weights and sizes), losses.csv
@@ -34,6 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drives", type=Path, required=True, help="folder of training drives")
     parser.add_argument("--validation", type=Path, help="folder of other drives for a quick score now and then")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--begin-from", type=Path, metavar="PACKAGE",
+                        help="model package whose weights the run begins with, instead of random ones")
     parser.add_argument("--minutes", type=float, help="time budget: the schedule ends when it is used up")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -45,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         if args.config is not None:
             raise UserError("--resume takes the configuration from the checkpoint; leave out --config")
+        if args.begin_from is not None:
+            raise UserError("--resume takes the weights from the checkpoint; leave out --begin-from")
         state = checkpoint.load(args.output / checkpoint.CHECKPOINT)
         content = state["config"]
         config = config_from_dict(content, str(args.output / checkpoint.CHECKPOINT))
@@ -65,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(config, drives, torch.device(args.device), group)
     if state is not None:
         trainer.load_state_dict(state)
+    elif args.begin_from is not None:
+        package = ModelPackage.load(args.begin_from)
+        trainer.begin_from(load_file(package.path("weights")))
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     budget_s = args.minutes * 60 if args.minutes else None

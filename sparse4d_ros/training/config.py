@@ -83,12 +83,14 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Costs of the Hungarian assignment (reference)."""
+    """Costs of the Hungarian assignment (reference; ``continuity`` is ours)."""
 
     class_weight: float = 2.0
     box_weight: float = 0.25
     #: Per dimension: x y z, log sizes, sin cos, vx vy.
     dimension_weights: tuple[float, ...] = (2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0)
+    #: How much cheaper an object is for the bank's instance that it was matched to last, see ``memory.py``.
+    continuity: float = 0.0
 
     def __post_init__(self) -> None:
         _check_dimensions(self.dimension_weights, "matching.dimension_weights")

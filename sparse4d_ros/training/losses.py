@@ -74,10 +74,15 @@ class DetectionLoss:
         self.config, self.matching, self.class_names = losses, matching, class_names
         self._symmetric = [class_names.index(name) for name in losses.symmetric_classes]
 
-    def matched(self, classes: torch.Tensor, anchors: torch.Tensor, targets: Targets) -> RowTargets:
-        """Targets of the rows by Hungarian assignment, for each decoder on its own."""
+    def matched(self, classes: torch.Tensor, anchors: torch.Tensor, targets: Targets,
+                owns: torch.Tensor | None = None) -> tuple[RowTargets, torch.Tensor]:
+        """Targets of the rows by Hungarian assignment, for each decoder on its own; also the assignment itself.
+
+        ``owns`` as in :func:`assignment.assign`, ``[bs, Nt, g]``.
+        """
         weights = dimension_weights(self.config, targets, self.class_names)
-        return row_targets(assign(classes, anchors, targets, weights, self.matching, self.config), targets, weights)
+        rows = assign(classes, anchors, targets, weights, self.matching, self.config, owns)
+        return row_targets(rows, targets, weights), rows
 
     def __call__(self, classes: torch.Tensor, anchors: torch.Tensor, quality: torch.Tensor,
                  rows: RowTargets) -> dict[str, torch.Tensor]:

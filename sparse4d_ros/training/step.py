@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE
-from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.detector import Sparse4D
 from sparse4d_ros.training import warmup
 from sparse4d_ros.training.assignment import dimension_weights
@@ -17,6 +16,7 @@ from sparse4d_ros.training.auxiliary import SemanticHead, depth_loss
 from sparse4d_ros.training.config import RunConfig, TrainingConfig
 from sparse4d_ros.training.denoising import make_denoising
 from sparse4d_ros.training.losses import DetectionLoss
+from sparse4d_ros.training.memory import Memory
 from sparse4d_ros.training.perspective import PerspectiveHead
 from sparse4d_ros.training.streams import Batch
 
@@ -53,27 +53,26 @@ class TrainingNetwork(nn.Module):
                                                config.model.num_groups)
         self._detection = DetectionLoss(self.config.losses, self.config.matching, class_names)
 
-    def forward(self, batch: Batch, bank: Bank, random: np.random.Generator, phase: Phase = Phase.ALL,
-                progress: float = 1.0) -> tuple[dict[str, torch.Tensor], Bank]:
-        """Weighted losses by name and the next bank, cut from the graph.
+    def forward(self, batch: Batch, memory: Memory, random: np.random.Generator, phase: Phase = Phase.ALL,
+                progress: float = 1.0) -> tuple[dict[str, torch.Tensor], Memory]:
+        """Weighted losses by name and the next memory, cut from the graph.
 
         ``random`` draws the denoising noise. Rows whose clip begins lose their history. Before the
-        phase ALL the bank stays as it is. ``progress`` is the share of the phase that is over.
+        phase ALL the memory stays as it is. ``progress`` is the share of the phase that is over.
         """
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             maps = self.model.extract(batch.images)
         maps = [level.float() for level in maps]
         result = self._image_losses(maps, batch)
         if phase is Phase.IMAGE:
-            return result, bank
+            return result, memory
         share = self.config.losses.decoder_gradient
         if share != 1.0:
             maps = [share * level + (1.0 - share) * level.detach() for level in maps]
         if phase is Phase.DECODERS:
-            return self._warmup_losses(maps, batch, random, progress) | result, bank
-        bank = bank._replace(has_history=bank.has_history & batch.continues)
-        losses, bank = self._decoder_losses(maps, batch, bank, random)
-        return losses | result, bank
+            return self._warmup_losses(maps, batch, random, progress) | result, memory
+        losses, memory = self._decoder_losses(maps, batch, memory.continued(batch.continues), random)
+        return losses | result, memory
 
     def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, random: np.random.Generator, progress: float
                        ) -> dict[str, torch.Tensor]:
@@ -84,23 +83,24 @@ class TrainingNetwork(nn.Module):
         targets = warmup.nearest_targets(boxes, batch.targets, weights, half_angle)
         return self._detection(*warmup.decode(head, maps, batch, boxes), targets)
 
-    def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, bank: Bank, random: np.random.Generator
-                        ) -> tuple[dict[str, torch.Tensor], Bank]:
+    def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, memory: Memory,
+                        random: np.random.Generator) -> tuple[dict[str, torch.Tensor], Memory]:
         losses = self.config.losses
         weights = dimension_weights(losses, batch.targets, self.class_names)
         queries = self.model.config.num_anchors
         noisy = make_denoising(batch.targets, weights, queries, self.config.matching.dimension_weights,
                                self.config.denoising, random)
-        out = self.model.head(maps, batch.projection, batch.image_wh, batch.camera_valid, bank, batch.dt,
+        out = self.model.head(maps, batch.projection, batch.image_wh, batch.camera_valid, memory.bank, batch.dt,
                               batch.now_from_previous, noisy.queries if noisy else None)
         classes, anchors, quality = (torch.stack(x) for x in (out.classes, out.anchors, out.quality))
         own = classes[:, :, :queries], anchors[:, :, :queries], quality[:, :, :queries]
-        result = self._detection(*own, self._detection.matched(own[0], own[1], batch.targets))
+        wanted, rows = self._detection.matched(own[0], own[1], batch.targets, memory.owns(batch.targets))
+        result = self._detection(*own, wanted)
         if noisy:
             extra = self._detection(classes[:, :, queries:], anchors[:, :, queries:], quality[:, :, queries:],
                                     noisy.targets)
             result |= {f"denoising_{name}": losses.denoising * value for name, value in extra.items()}
-        return result, out.bank.detach()
+        return result, memory.after(out.bank, out.kept_rows, rows[-1], batch.targets)
 
     def _image_losses(self, maps: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         losses, result = self.config.losses, {}

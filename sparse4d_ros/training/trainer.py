@@ -13,6 +13,7 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.training.anchors import initial_anchors
 from sparse4d_ros.training.config import RunConfig
+from sparse4d_ros.training.memory import Memory
 from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.schedule import averaged, rate_factor
 from sparse4d_ros.training.step import Phase, TrainingNetwork, parameter_groups
@@ -24,7 +25,7 @@ _MAX_SKIPPED = 20
 
 
 class Trainer:
-    """Network, optimiser, average, data position and bank of one run."""
+    """Network, optimiser, average, data position and memory of one run."""
 
     def __init__(self, config: RunConfig, drives: DriveFolder, device: torch.device, group: Group) -> None:
         """Raises ``UserError`` if the batch does not divide among the processes of the group."""
@@ -48,10 +49,24 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, training.optimizer.backbone_factor),
             lr=training.optimizer.learning_rate, weight_decay=training.optimizer.weight_decay, fused=True)
-        self.bank = Bank.empty(config.model, rows, device)
+        self.memory = Memory.empty(config.model, rows, device)
         self.random = np.random.default_rng([training.seed, group.rank, 1])
         torch.manual_seed(training.seed + group.rank)  # from here on (dropout) every process has its own
         self.step, self.elapsed_s, self.skipped = 0, 0.0, 0
+
+    def begin_from(self, weights: dict[str, torch.Tensor]) -> None:
+        """Start with another model's weights (a ``state_dict`` of the model) instead of random ones.
+
+        Raises ``UserError`` naming what does not fit.
+        """
+        own = self.network.model.state_dict()
+        for name, value in own.items():
+            if name not in weights or weights[name].shape != value.shape:
+                found = list(weights[name].shape) if name in weights else "missing"
+                raise UserError(f"the weights to begin with do not fit the model: {name} is {found}, "
+                                f"the configuration needs {list(value.shape)}")
+        self.network.model.load_state_dict(weights)
+        self.average.module.load_state_dict(weights)
 
     def _phase(self) -> tuple[Phase, float]:
         """The phase of the coming step and the share of the decoders' warm-up that is over, which it ends."""
@@ -72,7 +87,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         phase, progress = self._phase()
-        losses, bank = self.network(batch.to(self.device), self.bank, self.random, phase, progress)
+        losses, memory = self.network(batch.to(self.device), self.memory, self.random, phase, progress)
         total = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -81,10 +96,10 @@ class Trainer:
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update_parameters(self.network.model)
-            self.bank, self.skipped = bank, 0
+            self.memory, self.skipped = memory, 0
         else:
             self.skipped += 1
-            self.bank = Bank.empty(self.config.model, len(batch.dt), self.device)
+            self.memory = Memory.empty(self.config.model, len(batch.dt), self.device)
             if self.skipped >= _MAX_SKIPPED:
                 raise UserError(f"training diverged at step {self.step}: {_MAX_SKIPPED} steps in a row without a "
                                 "finite gradient; lower training.optimizer.learning_rate or max_gradient_norm")
@@ -95,7 +110,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened; all processes call it, the leading one gets it."""
         own = {
-            "bank": tuple(self.bank), "streams": self.streams.state_dict(),
+            "bank": tuple(self.memory.bank), "owned": self.memory.owned, "streams": self.streams.state_dict(),
             "random": self.random.bit_generator.state, "torch_random": torch.get_rng_state(),
         }
         return {
@@ -117,7 +132,8 @@ class Trainer:
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self.step, self.elapsed_s, self.skipped = state["step"], state["elapsed_s"], state["skipped"]
         own = state["processes"][self.group.rank]
-        self.bank = Bank(*(tensor.to(self.device) for tensor in own["bank"]))
+        bank = Bank(*(tensor.to(self.device) for tensor in own["bank"]))
+        self.memory = Memory(bank, own["owned"].to(self.device))
         self.streams.load_state_dict(own["streams"])
         self.random.bit_generator.state = own["random"]
         torch.set_rng_state(own["torch_random"])

@@ -188,7 +188,7 @@ def denoise(targets, **changes):
 def test_denoising_rows_know_their_objects():
     far = BOX + np.eye(10)[0] * 30
     targets = targets_of([(0, BOX), (PEDESTRIAN, far)], [(CONE, BOX)])
-    rows = denoise(targets, groups=3)
+    rows = denoise(targets, groups=3, temporal_groups=0)
     assert rows.queries.anchors.shape == (2, 3 * 2 * 2, 11)
     assert rows.queries.attention_mask.shape == (4 + 12, 4 + 12)
     classes = rows.targets.classes[0].view(2, 3, 4)
@@ -205,6 +205,9 @@ def test_denoising_rows_know_their_objects():
 def test_denoising_limits_objects_and_needs_some():
     many = targets_of([(0, BOX + i * np.eye(10)[0]) for i in range(9)])
     assert denoise(many, groups=2, max_objects=4).queries.anchors.shape[1] == 2 * 2 * 4
+    few = targets_of([(0, BOX)])
+    assert denoise(few, groups=2, max_objects=4, temporal_groups=0).queries.anchors.shape[1] == 2 * 2 * 1
+    assert denoise(few, groups=2, max_objects=4).queries.anchors.shape[1] == 2 * 2 * 4  # places must not move
     assert denoise(targets_of([])) is None
     assert denoise(many, groups=0) is None
 

@@ -170,7 +170,7 @@ def test_two_processes_share_one_set_of_weights(folder, config_file, tmp_path):
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=300, capture_output=True)
     state = checkpoint.load(output / checkpoint.CHECKPOINT)
     assert state["step"] == 8 and len(state["processes"]) == 2
-    banks = [process["bank"][0] for process in state["processes"]]
+    banks = [process["memory"].bank.feature for process in state["processes"]]
     assert banks[0].shape[0] == 1 and not torch.equal(banks[0], banks[1])  # each had its own row of the batch
     with pytest.raises(UserError, match="2 processes"):
         trainer_of(folder).load_state_dict(state)

@@ -15,11 +15,20 @@ from sparse4d_ros.model.config import ModelConfig
 from sparse4d_ros.model.refinement import Refinement
 
 
+class Carried(NamedTuple):
+    """Denoising queries of the frame before that take the place of new ones after the first decoder."""
+
+    feature: Tensor  #: ``[bs, M, E]``
+    anchor: Tensor   #: ``[bs, M, 11]`` in the previous frame's coordinates
+    rows: Tensor     #: ``[bs, M]`` bool, which of the M places they take
+
+
 class Denoising(NamedTuple):
     """Extra queries of training: noised ground truth that must find its way back."""
 
     anchors: Tensor         #: ``[bs, M, 11]``
     attention_mask: Tensor  #: ``[N + M, N + M]`` bool, True where a query may NOT attend
+    carried: Carried | None = None
 
 
 class HeadOutput(NamedTuple):
@@ -32,6 +41,7 @@ class HeadOutput(NamedTuple):
     kept_rows: Tensor             #: ``[bs, Nt]`` rows of this frame that the bank kept, in its order
     row_confidence: Tensor        #: ``[bs, N]`` what the bank ranked the rows by
     recent: Tensor                #: ``[bs]`` bool: rows 0..Nt-1 continue the bank's instances
+    features: Tensor              #: ``[bs, N, E]`` after the last decoder
 
 
 class FeedForward(nn.Module):
@@ -125,8 +135,15 @@ class Sparse4DHead(nn.Module):
             if index == 0:
                 x_own, anchors_own = merge_history(
                     x[:, :count], anchors[:, :count], classes[:, :count], bank.feature, cached, recent)
-                x = torch.cat([x_own, x[:, count:]], dim=1)
-                anchors = torch.cat([anchors_own, anchors[:, count:]], dim=1)
+                x_extra, anchors_extra = x[:, count:], anchors[:, count:]
+                if denoising is not None and denoising.carried is not None:
+                    carried = denoising.carried
+                    moved = project_anchors(carried.anchor, now_from_previous, dt, config.swap_yaw_on_projection)
+                    use = (carried.rows & recent[:, None])[..., None]
+                    x_extra = torch.where(use, carried.feature, x_extra)
+                    anchors_extra = torch.where(use, moved, anchors_extra)
+                x = torch.cat([x_own, x_extra], dim=1)
+                anchors = torch.cat([anchors_own, anchors_extra], dim=1)
             if index < config.num_decoders - 1:
                 embedding = self.anchor_encoder(anchors)
             if index > 0:
@@ -134,4 +151,4 @@ class Sparse4DHead(nn.Module):
                 cached_embedding = embedding[:, :config.num_temporal]
         next_bank, kept_rows, confidence = store(
             x[:, :count], anchors[:, :count], classes[:, :count], bank, config.confidence_decay)
-        return HeadOutput(out_anchors, out_classes, out_quality, next_bank, kept_rows, confidence, recent)
+        return HeadOutput(out_anchors, out_classes, out_quality, next_bank, kept_rows, confidence, recent, x)

@@ -140,6 +140,8 @@ class DenoisingConfig:
     """Noisy copies of the ground truth as extra queries; 0 groups switch it off."""
 
     groups: int = 5
+    #: So many of the groups (all at most), drawn anew in every frame, go on to the next as instances do.
+    temporal_groups: int = 3
     max_objects: int = 32
     #: Scale of the noise per dimension: x y z, log sizes, sin cos, vx vy.
     noise_scale: tuple[float, ...] = (2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
@@ -149,6 +151,8 @@ class DenoisingConfig:
 
     def __post_init__(self) -> None:
         _check_dimensions(self.noise_scale, "denoising.noise_scale")
+        _check(self.groups >= 0 and self.temporal_groups >= 0,
+               "denoising.groups and temporal_groups must not be negative")
         _check(0 <= self.positive <= self.negative, "denoising.positive and negative must be ascending, from 0")
 
 

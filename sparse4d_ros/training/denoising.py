@@ -5,8 +5,9 @@ Each group holds one copy of every object with small noise (positive) and one wi
 "negative" that landed nearer becomes the positive. Groups see neither each other nor the ordinary
 queries, and are seen by none of them.
 
-Temporal denoising (a part of the groups carried to the next frame like instances, matched there by
-instance number) can build on this: ``DenoisingRows.targets`` keeps rows in group order.
+Some groups go on to the next frame as the bank's instances do (temporal denoising): after the first
+decoder they take the place of that frame's new copies in the same group, and answer for the same
+object, by its instance number.
 """
 
 from __future__ import annotations
@@ -17,18 +18,62 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from sparse4d_ros.model.head import Denoising
+from sparse4d_ros.model.head import Carried, Denoising, HeadOutput
 from sparse4d_ros.training.config import DenoisingConfig
-from sparse4d_ros.training.losses import RowTargets
-from sparse4d_ros.training.targets import BACKGROUND, IGNORED, SUPERVISED, Targets
+from sparse4d_ros.training.losses import RowTargets, row_targets
+from sparse4d_ros.training.targets import BACKGROUND, IGNORED, NOBODY, SUPERVISED, Targets
+
+
+class Copies(NamedTuple):
+    """Denoising rows between two frames."""
+
+    feature: torch.Tensor    #: ``[bs, M, E]``
+    anchor: torch.Tensor     #: ``[bs, M, 11]`` in their frame's coordinates
+    rows: torch.Tensor       #: ``[bs, M]`` bool, those that go on
+    instances: torch.Tensor  #: ``[bs, M]`` int64 instance number of the row's object, NOBODY for background
+
+    @classmethod
+    def after(cls, out: HeadOutput, made: DenoisingRows, targets: Targets, config: DenoisingConfig,
+              random: np.random.Generator) -> Copies:
+        """What a frame leaves for the next; ``made`` are its denoising rows."""
+        first = out.anchors[-1].shape[1] - made.matched.shape[1]
+        groups = np.zeros(config.groups, dtype=bool)
+        groups[random.permutation(config.groups)[:config.temporal_groups]] = True
+        rows = torch.from_numpy(groups).to(made.exists.device).repeat_interleave(made.exists.shape[1] // config.groups)
+        number = targets.instances.gather(1, made.matched.clamp(min=0))
+        return cls(out.features[:, first:].detach(), out.anchors[-1][:, first:].detach(), rows & made.exists,
+                   torch.where(made.matched >= 0, number, NOBODY))
 
 
 class DenoisingRows(NamedTuple):
     """Extra queries and what they should become."""
 
     queries: Denoising
-    #: D is 1: the match is made once, on the noisy boxes, and holds for every decoder.
+    #: D is 1: the match is made once, on the noisy boxes, and holds for every decoder; with carried rows
+    #: it is 2, the first decoder's and the others'.
     targets: RowTargets
+    #: ``[bs, M]`` int64 object of each row after the last decoder, -1 for none.
+    matched: torch.Tensor
+    #: ``[bs, M]`` bool, False for padding.
+    exists: torch.Tensor
+
+    def with_carried(self, copies: Copies, recent: torch.Tensor, targets: Targets, weights: torch.Tensor
+                     ) -> DenoisingRows:
+        """The same rows with those of the last frame in their places from the second decoder on.
+
+        ``recent [bs]`` bool: whether a batch row continues its clip. A copy whose object is gone is background.
+        """
+        use = copies.rows & recent[:, None]
+        same = (copies.instances[:, :, None] == targets.instances[:, None]) & targets.valid[:, None]  # [bs, M, g]
+        own = torch.where(same.any(2), same.int().argmax(2), -1)
+        old = row_targets(own[None], targets, weights)
+        later = RowTargets(*(torch.where(use[(None, ..., *[None] * (mine.dim() - 3))], other, mine)
+                             for mine, other in zip(self.targets, old, strict=True)))
+        return DenoisingRows(
+            queries=self.queries._replace(carried=Carried(copies.feature, copies.anchor, use)),
+            targets=RowTargets(*(torch.cat(pair) for pair in zip(self.targets, later, strict=True))),
+            matched=torch.where(use, own, self.matched), exists=self.exists | use,
+        )
 
 
 def attention_mask(queries: int, groups: int, group_rows: int) -> torch.Tensor:
@@ -45,9 +90,11 @@ def make_denoising(targets: Targets, weights: torch.Tensor, queries: int, matchi
     ordinary rows. Objects beyond ``max_objects`` are left out at random.
     """
     valid = targets.valid.cpu().numpy()
-    width = min(config.max_objects, int(valid.sum(1).max(initial=0)))
-    if width == 0 or config.groups == 0:
+    fullest = int(valid.sum(1).max(initial=0))
+    if fullest == 0 or config.groups == 0:
         return None
+    # Rows that go on need the same places in every frame.
+    width = config.max_objects if config.temporal_groups else min(config.max_objects, fullest)
     chosen = np.full((len(valid), width), -1)
     for frame, present in enumerate(valid):
         numbers = random.permutation(np.flatnonzero(present))[:width]
@@ -74,6 +121,8 @@ def make_denoising(targets: Targets, weights: torch.Tensor, queries: int, matchi
     return DenoisingRows(
         queries=Denoising(anchors=anchors, attention_mask=mask),
         targets=RowTargets(*(torch.from_numpy(a)[None].to(device) for a in (label, box, factor))),
+        matched=torch.from_numpy(np.where(matched, rows, -1)).to(device),
+        exists=torch.from_numpy(exists.copy()).to(device),
     )
 
 

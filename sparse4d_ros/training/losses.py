@@ -22,7 +22,10 @@ _HEADING = slice(SIN_YAW, COS_YAW + 1)
 
 
 class RowTargets(NamedTuple):
-    """What each predicted row should say; D may be 1 where all decoders share the targets."""
+    """What each predicted row should say.
+
+    D may be 1 where all decoders share the targets, and 2 where all but the first do.
+    """
 
     #: ``[D, bs, n]`` int64 class, :data:`BACKGROUND` or :data:`IGNORED`.
     classes: torch.Tensor
@@ -30,6 +33,10 @@ class RowTargets(NamedTuple):
     boxes: torch.Tensor
     #: ``[D, bs, n, 10]`` factors of the dimensions.
     weights: torch.Tensor
+
+    def of_decoders(self, count: int) -> RowTargets:
+        """The same with an entry for each of ``count`` decoders."""
+        return RowTargets(*(torch.cat([field[:1], field[-1:].expand(count - 1, *field.shape[1:])]) for field in self))
 
 
 def row_targets(rows: torch.Tensor, targets: Targets, weights: torch.Tensor) -> RowTargets:
@@ -92,7 +99,7 @@ class DetectionLoss:
         """
         config = self.config
         decoders = classes.shape[0]
-        rows = RowTargets(*(field.expand(decoders, *field.shape[1:]) for field in rows))
+        rows = rows.of_decoders(decoders) if len(rows.classes) != decoders else rows
         matched = rows.classes >= 0
         count = matched.flatten(1).sum(1).clamp(min=1).to(classes.dtype)  # per decoder
         per_decoder = (1.0 / count)[:, None, None]

@@ -15,18 +15,18 @@ import torch
 
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.config import ModelConfig
-from sparse4d_ros.training.targets import Targets
-
-#: Instance number of a bank slot that answers for no object.
-NOBODY = -1
+from sparse4d_ros.training.denoising import Copies
+from sparse4d_ros.training.targets import NOBODY, Targets
 
 
 class Memory(NamedTuple):
     """State between two frames of a batch."""
 
     bank: Bank
-    #: ``[bs, Nt]`` int64 instance number of the object that a bank slot answers for, or :data:`NOBODY`.
+    #: ``[bs, Nt]`` int64 instance number of the object that a bank slot answers for, or NOBODY.
     owned: torch.Tensor
+    #: Denoising rows that go on, None if there are none.
+    copies: Copies | None = None
 
     @classmethod
     def empty(cls, config: ModelConfig, batch_size: int, device: torch.device | str = "cpu") -> Memory:
@@ -37,13 +37,19 @@ class Memory(NamedTuple):
     def continued(self, continues: torch.Tensor) -> Memory:
         """The same memory, empty in the rows whose clip begins (``continues [bs]`` False)."""
         bank = self.bank._replace(has_history=self.bank.has_history & continues)
-        return Memory(bank, torch.where(bank.has_history[:, None], self.owned, NOBODY))
+        return Memory(bank, torch.where(bank.has_history[:, None], self.owned, NOBODY), self.copies)
+
+    def to(self, device: torch.device) -> Memory:
+        """The same memory on a device."""
+        copies = Copies(*(tensor.to(device) for tensor in self.copies)) if self.copies else None
+        return Memory(Bank(*(tensor.to(device) for tensor in self.bank)), self.owned.to(device), copies)
 
     def owns(self, targets: Targets) -> torch.Tensor:
         """``[bs, Nt, g]`` bool: which slot answered for which of the frame's objects."""
         return (self.owned[:, :, None] == targets.instances[:, None]) & targets.valid[:, None]
 
-    def after(self, bank: Bank, kept_rows: torch.Tensor, rows: torch.Tensor, targets: Targets) -> Memory:
+    def after(self, bank: Bank, kept_rows: torch.Tensor, rows: torch.Tensor, targets: Targets,
+              copies: Copies | None = None) -> Memory:
         """Memory for the next frame.
 
         ``rows [bs, n]`` are the objects matched to the rows of this frame (-1: none) and ``kept_rows
@@ -54,4 +60,4 @@ class Memory(NamedTuple):
         width = self.owned.shape[1]
         kept = torch.where((matched[:, :width] == NOBODY) & hidden, self.owned, matched[:, :width])
         owned = torch.cat([kept, matched[:, width:]], dim=1)
-        return Memory(bank.detach(), owned.gather(1, kept_rows))
+        return Memory(bank.detach(), owned.gather(1, kept_rows), copies)

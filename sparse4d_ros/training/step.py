@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE
+from sparse4d_ros.model.bank import intervals
 from sparse4d_ros.model.detector import Sparse4D
 from sparse4d_ros.training import warmup
 from sparse4d_ros.training.assignment import dimension_weights
 from sparse4d_ros.training.auxiliary import SemanticHead, depth_loss
 from sparse4d_ros.training.config import RunConfig, TrainingConfig
-from sparse4d_ros.training.denoising import make_denoising
+from sparse4d_ros.training.denoising import Copies, make_denoising
 from sparse4d_ros.training.losses import DetectionLoss
 from sparse4d_ros.training.memory import Memory
 from sparse4d_ros.training.perspective import PerspectiveHead
@@ -90,17 +91,24 @@ class TrainingNetwork(nn.Module):
         queries = self.model.config.num_anchors
         noisy = make_denoising(batch.targets, weights, queries, self.config.matching.dimension_weights,
                                self.config.denoising, random)
+        recent, _ = intervals(batch.dt, memory.bank.has_history, self.model.config)
+        if noisy and memory.copies:
+            noisy = noisy.with_carried(memory.copies, recent, batch.targets, weights)
         out = self.model.head(maps, batch.projection, batch.image_wh, batch.camera_valid, memory.bank, batch.dt,
                               batch.now_from_previous, noisy.queries if noisy else None)
         classes, anchors, quality = (torch.stack(x) for x in (out.classes, out.anchors, out.quality))
         own = classes[:, :, :queries], anchors[:, :, :queries], quality[:, :, :queries]
-        wanted, rows = self._detection.matched(own[0], own[1], batch.targets, memory.owns(batch.targets))
+        wanted, rows = self._detection.matched(own[0], own[1], batch.targets,
+                                             memory.owns(batch.targets) & recent[:, None, None])
         result = self._detection(*own, wanted)
+        copies = None
         if noisy:
             extra = self._detection(classes[:, :, queries:], anchors[:, :, queries:], quality[:, :, queries:],
                                     noisy.targets)
+            if self.config.denoising.temporal_groups:
+                copies = Copies.after(out, noisy, batch.targets, self.config.denoising, random)
             result |= {f"denoising_{name}": losses.denoising * value for name, value in extra.items()}
-        return result, memory.after(out.bank, out.kept_rows, rows[-1], batch.targets)
+        return result, memory.after(out.bank, out.kept_rows, rows[-1], batch.targets, copies)
 
     def _image_losses(self, maps: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         losses, result = self.config.losses, {}

@@ -15,6 +15,8 @@ SUPERVISED = 10
 BACKGROUND = -1
 #: Target class of a row that enters no loss (padding).
 IGNORED = -2
+#: Instance number of padding, and of a row that answers for no object.
+NOBODY = -1
 
 
 class Targets(NamedTuple):
@@ -41,7 +43,7 @@ def collate_targets(boxes: list[np.ndarray], classes: list[np.ndarray], instance
     count, width = len(boxes), max([1, *(len(b) for b in boxes)])
     anchors = np.zeros((count, width, ANCHOR_COLUMNS), dtype=np.float32)
     labels = np.full((count, width), BACKGROUND, dtype=np.int64)
-    numbers = np.full((count, width), -1, dtype=np.int64)
+    numbers = np.full((count, width), NOBODY, dtype=np.int64)
     for row, (box, label, number) in enumerate(zip(boxes, classes, instances, strict=True)):
         anchors[row, :len(box)] = to_anchors(box)
         labels[row, :len(box)] = label

@@ -10,7 +10,6 @@ import torch
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.training.anchors import initial_anchors
 from sparse4d_ros.training.config import RunConfig
 from sparse4d_ros.training.memory import Memory
@@ -110,7 +109,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened; all processes call it, the leading one gets it."""
         own = {
-            "bank": tuple(self.memory.bank), "owned": self.memory.owned, "streams": self.streams.state_dict(),
+            "memory": self.memory, "streams": self.streams.state_dict(),
             "random": self.random.bit_generator.state, "torch_random": torch.get_rng_state(),
         }
         return {
@@ -132,8 +131,7 @@ class Trainer:
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self.step, self.elapsed_s, self.skipped = state["step"], state["elapsed_s"], state["skipped"]
         own = state["processes"][self.group.rank]
-        bank = Bank(*(tensor.to(self.device) for tensor in own["bank"]))
-        self.memory = Memory(bank, own["owned"].to(self.device))
+        self.memory = own["memory"].to(self.device)
         self.streams.load_state_dict(own["streams"])
         self.random.bit_generator.state = own["random"]
         torch.set_rng_state(own["torch_random"])

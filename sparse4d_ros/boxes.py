@@ -59,6 +59,26 @@ def corners(boxes: np.ndarray) -> np.ndarray:
     return rotated + boxes[:, None, :3]
 
 
+def clip_edges(corners: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of a box's twelve edges that lie in front of a camera.
+
+    ``corners [8, 3]`` in the optical frame, or projected and not yet divided by the depth ``(u d, v d, d)``;
+    returns segments ``[k, 2, 3]`` and the index ``[k]`` in :data:`EDGES` of the edge each belongs to. An
+    edge that crosses the plane at depth ``near`` (metres) is shortened to it: behind it a projection is meaningless.
+    """
+    ends = corners[np.array(EDGES)]
+    depth = ends[..., 2]
+    index = np.flatnonzero((depth >= near).any(axis=1))
+    segments = ends[index].copy()
+    for segment in segments:
+        behind = segment[:, 2] < near
+        if behind.any():
+            hidden, seen = segment[int(behind[1])].copy(), segment[1 - int(behind[1])]
+            share = (near - hidden[2]) / (seen[2] - hidden[2])
+            segment[int(behind[1])] = hidden + share * (seen - hidden)
+    return segments, index
+
+
 def transform(boxes: np.ndarray, target_from_source: np.ndarray) -> np.ndarray:
     """Boxes ``[n, 10]`` expressed in another frame.
 

@@ -11,7 +11,7 @@ from sparse4d_ros import geometry
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation import canvas
 from sparse4d_ros.evaluation.birds_eye import BirdsEye, Trails
-from sparse4d_ros.evaluation.camera_view import NEAR, clip_edges, draw_camera, project_box
+from sparse4d_ros.evaluation.camera_view import NEAR, draw_camera, project_box
 from sparse4d_ros.evaluation.pictures import SIZE, FramePainter, arrange, paint_drive
 from sparse4d_ros.evaluation.records import FrameResult
 from sparse4d_ros.evaluation.video import count_frames, write_video
@@ -72,7 +72,7 @@ def test_edges_that_cross_the_near_plane_are_cut_at_it():
     long_box = np.array([1.0, 3.0, 1.0, 10.0, 2.0, 1.6, 0.0, 0, 0, 0])
     matrix = camera().camera_from_vehicle
     corners = box_columns.corners(long_box[None])[0] @ matrix[:3, :3].T + matrix[:3, 3]
-    segments, index = clip_edges(corners)
+    segments, index = box_columns.clip_edges(corners, NEAR)
     assert len(index) == 8  # the rear face is gone
     assert segments[..., 2].min() == pytest.approx(NEAR)
     assert segments[..., 2].max() == pytest.approx(6.0)

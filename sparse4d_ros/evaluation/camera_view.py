@@ -16,25 +16,6 @@ _FRONT_FACE = (0, 3, 7, 4)
 _FILL = 0.14
 
 
-def clip_edges(corners: np.ndarray, near: float = NEAR) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of a box's twelve edges that lie in front of the camera.
-
-    ``corners [8, 3]`` in the optical frame; returns segments ``[k, 2, 3]`` and the index ``[k]`` of
-    the edge each belongs to. An edge that crosses the plane z = near is shortened to it.
-    """
-    ends = corners[np.array(box_columns.EDGES)]
-    depth = ends[..., 2]
-    index = np.flatnonzero((depth >= near).any(axis=1))
-    segments = ends[index].copy()
-    for segment in segments:
-        behind = segment[:, 2] < near
-        if behind.any():
-            hidden, seen = segment[int(behind[1])].copy(), segment[1 - int(behind[1])]
-            share = (near - hidden[2]) / (seen[2] - hidden[2])
-            segment[int(behind[1])] = hidden + share * (seen - hidden)
-    return segments, index
-
-
 def project_box(box: np.ndarray, camera_from_vehicle: np.ndarray, intrinsic: np.ndarray,
                 size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Pixels ``[k, 2, 2]`` of the visible edges of a box ``[10]``, their edge indices, and the centre's depth.
@@ -43,7 +24,7 @@ def project_box(box: np.ndarray, camera_from_vehicle: np.ndarray, intrinsic: np.
     """
     rotation, translation = camera_from_vehicle[:3, :3], camera_from_vehicle[:3, 3]
     corners = box_columns.corners(box[None])[0] @ rotation.T + translation
-    segments, index = clip_edges(corners)
+    segments, index = box_columns.clip_edges(corners, NEAR)
     if not len(segments):
         return None
     homogeneous = segments @ intrinsic.T

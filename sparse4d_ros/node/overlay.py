@@ -32,9 +32,9 @@ def draw_boxes(image: np.ndarray, rows: np.ndarray, image_from_vehicle: np.ndarr
         corners = homogeneous[index]
         if corners[:, 2].max() <= _NEAR_M:
             continue
-        lines = [_clipped(corners[a], corners[b]) for a, b in boxes.EDGES]
-        lines = [line for line in lines if line is not None]
-        points = np.array(lines).reshape(-1, 2)
+        segments, _ = boxes.clip_edges(corners, _NEAR_M)
+        lines = segments[..., :2] / segments[..., 2:]
+        points = lines.reshape(-1, 2)
         if (points.max(axis=0) < 0).any() or (points.min(axis=0) >= (width, height)).any():
             continue
         if corners[_FRONT, 2].min() > _NEAR_M:
@@ -53,17 +53,6 @@ def jpeg(image: np.ndarray, quality: int = 80) -> bytes:
     if not ok:
         raise ValueError(f"an image of shape {list(image.shape)} cannot be written as JPEG")
     return data.tobytes()
-
-
-def _clipped(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Pixels of the part of an edge before the near plane, from two points ``(u*d, v*d, d)``."""
-    if max(start[2], end[2]) <= _NEAR_M:
-        return None
-    if start[2] < _NEAR_M:
-        start = start + (end - start) * (_NEAR_M - start[2]) / (end[2] - start[2])
-    elif end[2] < _NEAR_M:
-        end = end + (start - end) * (_NEAR_M - end[2]) / (start[2] - end[2])
-    return start[:2] / start[2], end[:2] / end[2]
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:

@@ -133,8 +133,11 @@ def test_best_effort_readers_match(bag):
     topic = "/camera/front/image/compressed"
     with Listener({topic: (CompressedImage, qos_profile_sensor_data)}) as listener:
         process = start("--bag", bag, "--topics", topic, "--rate", 4, "--wait-for-subscribers", 1)
-        listener.spin_until(lambda: len(listener.received[topic]) == FRAMES)
+        # Best effort: a busy machine may lose some. Readers of another reliability would get none.
+        listener.spin_until(lambda: process.poll() is not None or len(listener.received[topic]) == FRAMES)
         assert process.wait(DEADLINE_S) == 0
+        listener.take_rest()
+        assert len(listener.received[topic]) >= FRAMES // 2
 
 
 def test_loop_starts_again_until_interrupted(bag):

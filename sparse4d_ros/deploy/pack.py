@@ -18,10 +18,11 @@ from sparse4d_ros.model.config import ModelConfig
 WEIGHTS = "weights.safetensors"
 
 
-def pack(weights: Path, output: Path, version: str) -> ModelPackage:
+def pack(weights: Path, output: Path, version: str, nms_iou: float | None = None) -> ModelPackage:
     """Write ``model.yaml`` and weights into the folder ``output``; other files in it stay.
 
-    Raises ``UserError`` if the run's file is absent or not one of `sparse4d train`.
+    ``nms_iou`` is for a model that gives duplicates, see :class:`ModelPackage`. Raises ``UserError`` if the
+    run's file is absent or not one of `sparse4d train`.
     """
     if not weights.is_file():
         raise UserError(f"there is no {weights}; `sparse4d train` writes it into the run's folder")
@@ -35,7 +36,7 @@ def pack(weights: Path, output: Path, version: str) -> ModelPackage:
             input_width=content["input_width"], input_height=content["input_height"], model=model,
             mean=tuple(content["mean"]), std=tuple(content["std"]),
             training_interval_s=min(intervals),
-            interval_range_s=(round(0.5 * min(intervals), 3), round(1.5 * max(intervals), 3)),
+            interval_range_s=(round(0.5 * min(intervals), 3), round(1.5 * max(intervals), 3)), nms_iou=nms_iou,
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise UserError(f"{weights} is not a weights file of `sparse4d train`: {error!r}") from None
@@ -56,12 +57,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of a run of `sparse4d train` (its weights.pt is taken)")
     parser.add_argument("output", type=Path, help="folder of the model package")
     parser.add_argument("--version", default="1", help="version of the model (default 1)")
+    parser.add_argument("--nms-iou", type=float, metavar="IOU",
+                        help="for a model that gives duplicates (`sparse4d evaluate --option nms_iou=0.1` tells): the "
+                             "3-D IoU above which engines suppress them, unless told otherwise")
     parser.epilog = "example:\n  sparse4d pack runs/small models/my_model\n  sparse4d export models/my_model"
 
 
 def run(args: argparse.Namespace) -> int:
     """Pack and say what to do next."""
-    package = pack(args.run / "weights.pt", args.output, args.version)
+    if args.nms_iou is not None and not 0.0 < args.nms_iou < 1.0:
+        raise UserError(f"--nms-iou must lie between 0 and 1, not {args.nms_iou}")
+    package = pack(args.run / "weights.pt", args.output, args.version, args.nms_iou)
     size = (args.output / WEIGHTS).stat().st_size
     print(f"wrote {args.output} ({size / 1e6:.1f} MB of weights, {package.input_width}x{package.input_height})")
     print(f"next: sparse4d export {args.output}")

@@ -67,6 +67,7 @@ class Engine:
         self.options = options
         self._backend: Backend = create_backend(package, backend, device, precision, options.dense_depth)
         self._preprocess = Preprocessor(package)
+        self._nms_iou = package.nms_iou if options.nms_iou is None else options.nms_iou
         self._thresholds = np.array([
             options.class_score_thresholds.get(name, options.score_threshold) for name in package.classes])
 
@@ -168,9 +169,9 @@ class Engine:
         keep = np.ones(len(boxes), bool)
         if options.max_range_m is not None:
             keep &= np.hypot(boxes[:, 0], boxes[:, 1]) <= options.max_range_m
-        if options.nms_iou is not None:
+        if self._nms_iou is not None:
             indices = np.flatnonzero(keep)
-            keep[indices] = suppress(boxes[indices], decoded.class_ids[indices], options.nms_iou)
+            keep[indices] = suppress(boxes[indices], decoded.class_ids[indices], self._nms_iou)
         return DecodedRows(*(x[keep] for x in decoded)), boxes[keep]
 
     def _finish(

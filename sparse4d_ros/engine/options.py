@@ -24,7 +24,8 @@ class EngineOptions:
     max_interval_s: float = 2.0
     #: "class_centerness" (reference) or "class_sqrt_quality": class x sqrt(centerness x yawness).
     score_mode: str = "class_centerness"
-    #: Suppress boxes of one class that overlap a better one by more than this 3-D IoU; None: never (reference).
+    #: Suppress boxes of one class that overlap a better one by more than this 3-D IoU; 1: never (reference);
+    #: None: as the model package says.
     nms_iou: float | None = None
     #: Forget an instance's identity when its confidence falls below this; None: never (reference). Often 0.25.
     bank_min_confidence: float | None = None

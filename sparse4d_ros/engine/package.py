@@ -47,6 +47,8 @@ class ModelPackage:
     std: tuple[float, float, float] = _IMAGENET_STD
     #: Pose of the frame the network was trained in, in the vehicle frame.
     vehicle_from_model: np.ndarray = field(default_factory=lambda: np.eye(4))
+    #: 3-D IoU above which boxes of one class are duplicates, for a model that gives such; None for one that does not.
+    nms_iou: float | None = None
     #: kind -> (file name, SHA-256)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     folder: Path = Path(".")
@@ -78,6 +80,7 @@ class ModelPackage:
             "training_interval_s": self.training_interval_s, "interval_range_s": list(self.interval_range_s),
             "vehicle_from_model": {"translation": pose[:3, 3].tolist(),
                                    "quaternion_xyzw": to_quaternion(pose).tolist()},
+            **({"nms_iou": self.nms_iou} if self.nms_iou is not None else {}),
             "model": self.model.to_dict(),
             "files": {kind: {"path": name, "sha256": digest} for kind, (name, digest) in self.files.items()},
         }
@@ -190,6 +193,11 @@ def _parse(values: object, path: Path) -> ModelPackage:
             raise reader.fail("path", f"must be a file name inside the package, not {name!r}")
         files[kind] = (name, str(reader.take("sha256", str, "a SHA-256")))
         reader.done()
+    nms_iou = None
+    if "nms_iou" in top.values:
+        nms_iou = top.number("nms_iou", 0.0)
+        if nms_iou >= 1.0:
+            raise top.fail("nms_iou", f"must be below 1, not {nms_iou}; leave it out if the model gives no duplicates")
     mean, std = size.numbers("mean", 3), size.numbers("std", 3)
     if min(std) <= 0:
         raise size.fail("std", "must be above 0")
@@ -197,7 +205,7 @@ def _parse(values: object, path: Path) -> ModelPackage:
         name=str(top.take("name", str, "text")), version=str(top.take("version", str, "text in quotes")),
         classes=classes, cameras=top.names("cameras"), input_width=width, input_height=height, model=model,
         training_interval_s=top.number("training_interval_s", 0.0), interval_range_s=(low, high),
-        mean=mean, std=std, vehicle_from_model=matrix, files=files, folder=path.parent,  # type: ignore[arg-type]
+        mean=mean, std=std, vehicle_from_model=matrix, nms_iou=nms_iou, files=files, folder=path.parent,  # type: ignore[arg-type]
     )
     for reader in (size, pose, top):
         reader.done()

@@ -19,7 +19,7 @@ def load_engine(settings: Settings) -> Any:
     options = EngineOptions(
         score_threshold=settings.score_threshold, class_score_thresholds=dict(settings.class_score_thresholds),
         max_objects=settings.max_objects, max_range_m=settings.max_range_m, max_interval_s=settings.max_interval_s,
-        score_mode=settings.score_mode, nms_iou=settings.nms_iou or None,
+        score_mode=settings.score_mode, nms_iou=None if settings.nms_iou < 0 else settings.nms_iou,
         bank_min_confidence=settings.bank_min_confidence or None, bank_max_unseen=settings.bank_max_unseen or None,
         association_similarity=settings.association_similarity or None)
     return Engine(package, backend=settings.model_backend, device=settings.model_device or None,

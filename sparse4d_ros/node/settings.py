@@ -125,8 +125,8 @@ class Settings:
         "class_centerness", "score_mode", "What objects are ranked by: class probability times centerness (reference), "
         "or times the root of centerness times yawness.", choices=("class_centerness", "class_sqrt_quality"))
     nms_iou: float = _parameter(
-        0.0, "nms_iou", "Suppress boxes of one class that overlap a better one by more than this 3-D IoU; 0 never.",
-        low=0.0, high=1.0)
+        -1.0, "nms_iou", "Suppress boxes of one class that overlap a better one by more than this 3-D IoU; 1 never, "
+        "-1 as the model package says.", low=-1.0, high=1.0)
     bank_min_confidence: float = _parameter(
         0.0, "bank.min_confidence", "Forget an instance whose confidence falls below this; 0 never. Often 0.25.",
         low=0.0, high=1.0)

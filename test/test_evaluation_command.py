@@ -18,6 +18,7 @@ from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
 from sparse4d_ros.engine import Detections, FrameRejected, NumericalError
 from sparse4d_ros.evaluation import command
+from sparse4d_ros.evaluation.records import load_results
 from sparse4d_ros.evaluation.video import count_frames
 
 FRAMES = 6
@@ -152,6 +153,24 @@ def test_recorded_tracks_give_the_same_scores(engine, bag, tmp_path):
     assert again["scores"] == direct["scores"]
 
 
+def test_saved_tracks_keep_the_qualities(engine, bag, tmp_path):
+    evaluate(tmp_path, "--model", "m", "--bag", bag, "--save-tracks", tmp_path / "tracks.npz")
+    for record in load_results(tmp_path / "tracks.npz"):
+        np.testing.assert_array_equal(record.centerness, np.full(len(record), 0.9))
+        np.testing.assert_array_equal(record.yawness, np.full(len(record), 0.9))
+
+
+@pytest.mark.parametrize("kind", ["bag", "cache"])
+def test_a_page_of_a_model_shows_the_frame_that_gave_nothing(engine, bag, cache, kind, tmp_path):
+    engine.reject = (2,)
+    evaluate(tmp_path, "--model", "models/truth", *(("--bag", bag) if kind == "bag" else ("--drives", cache)),
+             "--report", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "The model truth on" in text and "1 of them without a result" in text
+    assert text.count("data:image/jpeg") == 1 and "2 of 2 missed" in text
+    assert text.count("data:image/png") == 2
+
+
 def test_a_video_of_the_drive(engine, bag, tmp_path):
     evaluate(tmp_path, "--model", "m", "--bag", bag, "--video", tmp_path / "drive.mp4")
     assert count_frames(tmp_path / "drive.mp4") == FRAMES
@@ -164,6 +183,7 @@ def test_a_video_of_the_drive(engine, bag, tmp_path):
     (["--model", "m", "--bag", "/nowhere"], "/nowhere does not exist"),
     (["--tracks", "a.npz", "--tracks", "b.npz", "--bag", "BAG"], "2 files of tracks and 1 drives were given"),
     (["--model", "m", "--bag", "BAG", "--bag", "BAG", "--save-tracks", "t.npz"], "--save-tracks writes the tracks of"),
+    (["--model", "m", "--bag", "BAG", "--worst-frames", "-1"], "--worst-frames -1 is not a number of frames"),
 ])
 def test_wrong_options_are_one_sentence(engine, bag, words, text, capsys):
     assert cli.main(["evaluate", *(str(bag) if word == "BAG" else word for word in words)]) == 2

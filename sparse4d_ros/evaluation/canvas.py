@@ -53,6 +53,11 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
     return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
+def hex_code(colour: Colour) -> str:
+    """The colour as ``#rrggbb``, for pages and charts."""
+    return "#{2:02x}{1:02x}{0:02x}".format(*colour)
+
+
 def polyline(image: np.ndarray, points: np.ndarray, colour: Colour, thickness: int = 1, closed: bool = False) -> None:
     """A smooth line through pixels ``[n, 2]``, which may lie outside the image."""
     fixed = np.round(np.asarray(points, dtype=np.float64) * (1 << _SHIFT)).astype(np.int32)

@@ -17,26 +17,37 @@ from tqdm import tqdm
 
 from sparse4d_ros.engine import Engine, EngineOptions, FrameRejected, ModelPackage, NumericalError
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, Scores, evaluate
+from sparse4d_ros.evaluation.assessment import Assessment, assess
+from sparse4d_ros.evaluation.comparison import compare_files, comparison_page, comparison_table
+from sparse4d_ros.evaluation.html_report import evaluation_page, paint_worst
+from sparse4d_ros.evaluation.misses import worst_frames
+from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
 from sparse4d_ros.evaluation.records import (
     TIMING_STEPS,
     Drive,
-    FrameResult,
     from_detections,
     load_results,
     save_results,
     truth_of,
 )
-from sparse4d_ros.evaluation.report import latency_table, percentiles_ms, score_facts, score_table
+from sparse4d_ros.evaluation.report import (
+    breakdown_table,
+    calibration_table,
+    latency_table,
+    score_facts,
+    score_table,
+)
 from sparse4d_ros.evaluation.sources import Source
+from sparse4d_ros.evaluation.submission import TASKS, write_submission
 from sparse4d_ros.evaluation.video import write_video
 
 _EXAMPLES = """examples:
   sparse4d evaluate --model models/sparse4d_small --bag drive_a --bag drive_b
-  sparse4d evaluate --model models/sparse4d_small --drives val/* --output scores.json
+  sparse4d evaluate --model models/sparse4d_small --drives val/* --output scores.json --report scores.html
   sparse4d evaluate --tracks demo_output/tracks.npz --bag models/sparse4d_small/demo_drive
   sparse4d evaluate --model models/sparse4d_small --bag drive_a --video drive_a.mp4
+  sparse4d evaluate --compare before.json after.json --report difference.html
 """
 
 
@@ -59,14 +70,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="class score below which an object takes no part in the tracking scores (default "
                              "%(default)s, as Sparse4D exports)")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write all numbers to this file")
+    parser.add_argument("--report", type=Path, metavar="HTML",
+                        help="write a page with tables, curves and pictures of the worst frames, in one file")
+    parser.add_argument("--worst-frames", type=int, default=6, metavar="N",
+                        help="how many frames with the most missed objects the page shows (default %(default)s)")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar="JSON",
+                        help="put two files of --output side by side instead of evaluating")
+    parser.add_argument("--submission", type=Path, metavar="JSON",
+                        help="write the results in the nuScenes submission format")
+    parser.add_argument("--submission-task", choices=TASKS, default=TASKS[0],
+                        help="which of the two formats (default %(default)s)")
     parser.add_argument("--save-tracks", type=Path, metavar="FILE", help="write the tracks of the (one) drive as .npz")
     parser.add_argument("--video", type=Path, metavar="MP4", help="paint the first drive as a video")
     parser.add_argument("--draw-score", type=float, default=DRAW_SCORE, metavar="S",
-                        help="objects below this score are not painted (default %(default)s)")
+                        help="objects below this score are not painted, and not counted in recall by distance and "
+                             "visibility, in missed objects and in identity switches (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and report; 0 when it is done."""
+    if args.compare:
+        return _compare(args)
     if bool(args.model) == bool(args.tracks):
         raise UserError("give either --model, to run one, or --tracks, to score recorded ones")
     paths = [(path, True) for path in args.bag] + [(path, False) for path in args.drives]
@@ -77,23 +101,48 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{path} does not exist; --bag and --drives take recorded drives")
     if args.save_tracks and len(paths) != 1:
         raise UserError("--save-tracks writes the tracks of one drive; give one --bag or one folder")
-    if args.model:
-        drives, sources = _run_model(args, paths)
-    else:
-        drives, sources = _read_tracks(args.tracks, paths)
-    results = [result for drive in drives for result in drive.results]
-    scores = evaluate(drives, tracking_class_score=args.tracking_class_score)
-    print(score_table(scores))
-    print()
-    print(latency_table(results, TIMING_STEPS))
-    if args.save_tracks:
-        save_results(args.save_tracks, results)
-    if args.video:
-        count = _paint_video(args.video, sources[0], drives[0], scores, args.draw_score)
-        print(f"\n{args.video}: {count} frames")
-    if args.output:
-        args.output.write_text(json.dumps(_document(drives, results, scores), indent=2) + "\n")
+    if args.worst_frames < 0:
+        raise UserError(f"--worst-frames {args.worst_frames} is not a number of frames")
+    drives, sources = _run_model(args, paths) if args.model else _read_tracks(args.tracks, paths)
+    if args.save_tracks:  # before anything can go wrong: running the model is what takes long
+        save_results(args.save_tracks, drives[0].results)
+    assessment = assess(drives, args.draw_score, args.tracking_class_score)
+    _print(assessment)
+    _write(args, assessment, sources)
     return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    if args.model or args.tracks or args.bag or args.drives:
+        raise UserError("--compare reads two files of --output; it takes no model, tracks or drives")
+    comparison = compare_files(*args.compare)
+    print(comparison_table(comparison))
+    if args.report:
+        args.report.write_text(comparison_page(comparison))
+    return 0
+
+
+def _print(assessment: Assessment) -> None:
+    results = [result for drive in assessment.drives for result in drive.results]
+    print(score_table(assessment.scores), breakdown_table(assessment.breakdown),
+          calibration_table(assessment.calibration), latency_table(results, TIMING_STEPS), sep="\n\n")
+
+
+def _write(args: argparse.Namespace, assessment: Assessment, sources: list[Source]) -> None:
+    """Every file that was asked for."""
+    if args.output:
+        args.output.write_text(json.dumps(assessment.to_json(), indent=2) + "\n")
+    if args.submission:
+        count = write_submission(args.submission, assessment.drives, args.submission_task, args.tracking_class_score)
+        print(f"\n{args.submission}: {count} boxes for the {args.submission_task} task")
+    if args.video:
+        count = _paint_video(args.video, sources[0], assessment, args.draw_score)
+        print(f"\n{args.video}: {count} frames")
+    if args.report:
+        worst = worst_frames(assessment.drives, assessment.matches, args.draw_score, args.worst_frames)
+        subject = f"The model {args.model.name}" if args.model else "Recorded tracks"
+        args.report.write_text(evaluation_page(assessment, subject, paint_worst(assessment, sources, worst)))
+        print(f"\n{args.report}: open it in a browser")
 
 
 def _run_model(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
@@ -154,15 +203,10 @@ def _read_tracks(files: list[Path], paths: list[tuple[Path, bool]]) -> tuple[lis
     return drives, sources
 
 
-def _paint_video(path: Path, source: Source, drive: Drive, scores: Scores, draw_score: float) -> int:
-    """Paint all frames of a drive into an MP4 at the drive's own rate; returns their number."""
-    painter = FramePainter(f"sparse4d · {source.name}", score_facts(scores), draw_score)
+def _paint_video(path: Path, source: Source, assessment: Assessment, draw_score: float) -> int:
+    """Paint all frames of the first drive into an MP4 at the drive's own rate; returns their number."""
+    drive = assessment.drives[0]
+    painter = FramePainter(f"sparse4d · {source.name}", score_facts(assessment.scores), draw_score)
     pictures = tqdm(paint_drive(painter, source.frames(), drive.results), total=len(drive.truths), desc="painting",
                     unit="frame", leave=False, disable=None)
     return write_video(path, (picture for _, picture in pictures), drive.rate_hz)
-
-
-def _document(drives: list[Drive], results: list[FrameResult], scores: Scores) -> dict:
-    latency = {step: dict(zip(("p50", "p95"), found, strict=True))
-               for step in TIMING_STEPS if (found := percentiles_ms(results, step)) is not None}
-    return {"drives": [drive.name for drive in drives], "scores": scores.to_json(), "latency_ms": latency}

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nuscenes.eval.common.data_classes import EvalBoxes
+from nuscenes.eval.common.loaders import add_center_dist, filter_eval_boxes
 from nuscenes.eval.detection.data_classes import DetectionBox
 from nuscenes.eval.tracking.data_classes import TrackingBox
 
@@ -28,9 +30,23 @@ _CYCLES = ("bicycle", "motorcycle")
 _STATIC = ("barrier", "traffic_cone")
 
 
+class RowBox(DetectionBox):
+    """A DetectionBox that knows which row of its frame's result or truth it was made of."""
+
+    def __init__(self, row: int, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.row = row
+
+
 def sample_token(drive: int, frame: int) -> str:
     """The name of a frame within the evaluation."""
     return f"{drive:04d}-{frame:06d}"
+
+
+def sample_place(token: str) -> tuple[int, int]:
+    """Drive and frame of a :func:`sample_token`."""
+    drive, frame = token.split("-")
+    return int(drive), int(frame)
 
 
 def attribute(name: str, velocity: np.ndarray) -> str:
@@ -82,7 +98,7 @@ class MemoryDataSet:
 
 
 def truth_boxes(drives: Sequence[Drive], names: Sequence[str], tracking: bool) -> EvalBoxes:
-    """True boxes of the classes ``names`` in the fixed frame, as DetectionBox or TrackingBox.
+    """True boxes of the classes ``names`` in the fixed frame, as RowBox or TrackingBox.
 
     nuScenes drops objects that no lidar or radar point hit. The share of the object that cameras
     see takes the place of the number of points: 0 only where nothing of it is visible.
@@ -93,20 +109,23 @@ def truth_boxes(drives: Sequence[Drive], names: Sequence[str], tracking: bool) -
             objects, token, kept = truth.objects, sample_token(d, f), []
             fixed = box_columns.transform(np.asarray(objects.boxes).reshape(-1, box_columns.BOX_COLUMNS),
                                           truth.fixed_from_vehicle)
-            for box, name, instance, seen in zip(fixed, objects.names, objects.instance_ids, objects.visibility,
-                                                 strict=True):
+            for row, (box, name, instance, seen) in enumerate(zip(
+                    fixed, objects.names, objects.instance_ids, objects.visibility, strict=True)):
                 if name not in names:
                     continue
                 common = _common(token, box) | {"num_pts": math.ceil(1000 * float(seen))}
                 kept.append(
                     TrackingBox(**common, tracking_id=f"{d}-{int(instance)}", tracking_name=name) if tracking else
-                    DetectionBox(**common, detection_name=name, attribute_name=attribute(name, box[box_columns.VX:])))
+                    RowBox(row, **common, detection_name=name, attribute_name=attribute(name, box[box_columns.VX:])))
             out.add_boxes(token, kept)
     return out
 
 
 def result_boxes(drives: Sequence[Drive], names: Sequence[str], tracking: bool, limit: int) -> EvalBoxes:
-    """Reported boxes of the classes ``names`` in the fixed frame; at most ``limit`` a frame, best first."""
+    """Reported boxes of the classes ``names`` in the fixed frame, as RowBox or TrackingBox.
+
+    At most ``limit`` a frame, best first.
+    """
     out = EvalBoxes()
     for d, drive in enumerate(drives):
         by_stamp = {result.stamp_ns: result for result in drive.results}
@@ -122,15 +141,39 @@ def _of_result(result: FrameResult, truth: FrameTruth, token: str, names: Sequen
                drive: int) -> list:
     fixed = box_columns.transform(result.boxes, truth.fixed_from_vehicle)
     out = []
-    for box, name, score, track in zip(fixed, result.names, result.scores, result.track_ids, strict=True):
+    for row, (box, name, score, track) in enumerate(zip(
+            fixed, result.names, result.scores, result.track_ids, strict=True)):
         if name not in names:
             continue
         common = _common(token, box)
         out.append(
             TrackingBox(**common, tracking_id=f"{drive}-{int(track)}", tracking_name=name, tracking_score=float(score))
             if tracking else
-            DetectionBox(**common, detection_name=name, detection_score=float(score),
-                         attribute_name=attribute(name, box[box_columns.VX:])))
+            RowBox(row, **common, detection_name=name, detection_score=float(score),
+                   attribute_name=attribute(name, box[box_columns.VX:])))
+    return out
+
+
+def in_range(drives: Sequence[Drive], truth: EvalBoxes, found: EvalBoxes,
+             ranges: dict[str, float]) -> tuple[EvalBoxes, EvalBoxes]:
+    """Both sets after the devkit's filters: distance from the vehicle by class, and nothing unseen."""
+    with tempfile.TemporaryDirectory() as folder:
+        data_set = MemoryDataSet(drives, Path(folder))
+        out = []
+        for boxes in (truth, found):
+            boxes = add_center_dist(data_set, boxes)
+            # The devkit finds out the kind of box from the first one and has no answer for none at all.
+            out.append(filter_eval_boxes(data_set, boxes, ranges) if boxes.all else boxes)
+    return out[0], out[1]
+
+
+def of_class(boxes: EvalBoxes, name: str) -> EvalBoxes:
+    """The boxes of one class under all sample tokens; the devkit looks at classes one by one anyway."""
+    out = EvalBoxes()
+    for token in boxes.sample_tokens:
+        out.add_boxes(token, [
+            box for box in boxes[token]
+            if (box.tracking_name if hasattr(box, "tracking_name") else box.detection_name) == name])
     return out
 
 

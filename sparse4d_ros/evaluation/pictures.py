@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -39,12 +39,18 @@ class FramePainter:
         self._trails = Trails()
         self._start_ns: int | None = None
 
+    def follow(self, frame: Frame, result: FrameResult | None) -> FrameResult | None:
+        """Remember a frame's time and trails without a picture of it; returns the part of the result that is drawn."""
+        self._start_ns = frame.stamp_ns if self._start_ns is None else self._start_ns
+        if result is None:
+            return None
+        drawn = result.select(result.scores >= self.draw_score)
+        self._trails.update(drawn, frame.fixed_from_vehicle)
+        return drawn
+
     def paint(self, frame: Frame, result: FrameResult | None, truth: Objects | None) -> np.ndarray:
         """The picture ``[900, 1600, 3]`` BGR of one frame; ``result`` None if none came for it."""
-        self._start_ns = frame.stamp_ns if self._start_ns is None else self._start_ns
-        if result is not None:
-            result = result.select(result.scores >= self.draw_score)
-            self._trails.update(result, frame.fixed_from_vehicle)
+        result = self.follow(frame, result)
         width, height = SIZE
         picture = np.full((height, width, 3), canvas.BACKGROUND, dtype=np.uint8)
         self._paint_header(picture, frame, result)
@@ -83,13 +89,22 @@ class FramePainter:
         canvas.text(picture, words, x + 8, bottom - height - 3, 12, canvas.TEXT)
 
 
-def paint_drive(painter: FramePainter, frames: Iterable[LabelledFrame],
-                results: Iterable[FrameResult]) -> Iterator[tuple[int, np.ndarray]]:
-    """Stamp and picture of a drive's frames in order, each with the result of its stamp."""
+def paint_drive(painter: FramePainter, frames: Iterable[LabelledFrame], results: Iterable[FrameResult],
+                only: Collection[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Stamp and picture of a drive's frames in order, each with the result of its stamp.
+
+    ``only`` are the stamps of the frames to paint; the others are followed for their trails, up to the last one.
+    """
     by_stamp = {result.stamp_ns: result for result in results}
+    last = max(only, default=-1) if only is not None else None
     for item in frames:
         stamp_ns = item.frame.stamp_ns
-        yield stamp_ns, painter.paint(item.frame, by_stamp.get(stamp_ns), item.objects)
+        if last is not None and stamp_ns > last:
+            return
+        if only is not None and stamp_ns not in only:
+            painter.follow(item.frame, by_stamp.get(stamp_ns))
+        else:
+            yield stamp_ns, painter.paint(item.frame, by_stamp.get(stamp_ns), item.objects)
 
 
 def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Rectangle], Rectangle]:

@@ -20,6 +20,9 @@ from sparse4d_ros.boxes import BOX_COLUMNS
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame, Objects
 
+#: The optional columns of a :class:`FrameResult`, in the order of its fields.
+QUALITIES = ("centerness", "yawness")
+
 
 @dataclass(frozen=True)
 class FrameResult:
@@ -38,11 +41,19 @@ class FrameResult:
     track_ids: np.ndarray
     #: Milliseconds by step, where the source measured them.
     timing_ms: dict[str, float] = field(default_factory=dict)
+    #: ``[n]`` how well the centre is placed, 0..1; None where the source does not tell.
+    centerness: np.ndarray | None = None
+    #: ``[n]`` how sure the heading is, 0..1; None where the source does not tell.
+    yawness: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
         if not len(self.names) == len(self.scores) == len(self.class_scores) == len(self.track_ids) == count:
             raise ValueError("boxes, names, scores, class_scores and track_ids differ in length")
+        for name in QUALITIES:
+            column = getattr(self, name)
+            if column is not None and len(column) != count:
+                raise ValueError(f"{name} and boxes differ in length")
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -52,7 +63,8 @@ class FrameResult:
         keep = np.asarray(keep, dtype=bool)
         return FrameResult(
             self.stamp_ns, self.boxes[keep], tuple(n for n, k in zip(self.names, keep, strict=True) if k),
-            self.scores[keep], self.class_scores[keep], self.track_ids[keep], self.timing_ms)
+            self.scores[keep], self.class_scores[keep], self.track_ids[keep], self.timing_ms,
+            *(None if getattr(self, name) is None else getattr(self, name)[keep] for name in QUALITIES))
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,8 @@ def from_detections(detections: Any, classes: Sequence[str]) -> FrameResult:
         class_scores=np.asarray(detections.class_scores, dtype=np.float64),
         track_ids=np.asarray(detections.track_ids, dtype=np.int64),
         timing_ms=dict(detections.timing_ms),
+        centerness=np.asarray(detections.centerness, dtype=np.float64),
+        yawness=np.asarray(detections.yawness, dtype=np.float64),
     )
 
 
@@ -137,6 +151,8 @@ def from_message(message: Any) -> FrameResult:
         class_scores=np.array([item.class_score for item in message.objects], dtype=np.float64),
         track_ids=np.array([item.track_id for item in message.objects], dtype=np.int64),
         timing_ms={step: float(getattr(timing, step)) for step in TIMING_STEPS},
+        centerness=np.array([item.centerness for item in message.objects], dtype=np.float64),
+        yawness=np.array([item.yawness for item in message.objects], dtype=np.float64),
     )
 
 
@@ -157,10 +173,18 @@ def truth_of(item: LabelledFrame) -> FrameTruth:
 def save_results(path: str | Path, results: Iterable[FrameResult], extra: dict[str, np.ndarray] | None = None) -> None:
     """Write results as one ``.npz``: a row an object, with ``frame`` pointing into ``stamp_ns``.
 
-    ``timing_ms [frames, steps]`` has nan where a step was not measured. ``extra`` arrays are
-    stored beside and ignored by :func:`load_results`.
+    ``timing_ms [frames, steps]`` has nan where a step was not measured. ``centerness`` and ``yawness``
+    are written if all results have them; ``ValueError`` if only some do. ``extra`` arrays are stored
+    beside and ignored by :func:`load_results`.
     """
     results = list(results)
+    qualities = {}
+    for name in QUALITIES:
+        columns = [column for result in results if (column := getattr(result, name)) is not None]
+        if len(columns) not in (0, len(results)):
+            raise ValueError(f"{len(columns)} of {len(results)} results have {name}: they are not of one source")
+        if columns:
+            qualities[name] = np.concatenate(columns)
     steps = sorted({step for result in results for step in result.timing_ms})
     np.savez_compressed(
         path,
@@ -174,12 +198,16 @@ def save_results(path: str | Path, results: Iterable[FrameResult], extra: dict[s
         timing_steps=np.array(steps, dtype=np.str_),
         timing_ms=np.array([[result.timing_ms.get(step, np.nan) for step in steps] for result in results],
                            dtype=np.float64).reshape(len(results), len(steps)),
+        **qualities,
         **(extra or {}),
     )
 
 
 def load_results(path: str | Path) -> list[FrameResult]:
-    """Read what :func:`save_results` wrote; ``UserError`` naming the file if it is something else."""
+    """Read what :func:`save_results` wrote; ``UserError`` naming the file if it is something else.
+
+    Files without ``centerness`` and ``yawness`` give results in which these are None.
+    """
     try:
         with np.load(path) as archive:
             table = dict(archive)
@@ -197,5 +225,6 @@ def load_results(path: str | Path) -> list[FrameResult]:
             table["scores"][rows], table["class_scores"][rows], table["track_ids"][rows],
             {str(step): float(value)
              for step, value in zip(table["timing_steps"], table["timing_ms"][index], strict=True)
-             if np.isfinite(value)}))
+             if np.isfinite(value)},
+            *(table[name][rows] if name in table else None for name in QUALITIES)))
     return results

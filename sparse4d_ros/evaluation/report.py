@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from sparse4d_ros.evaluation.breakdown import Breakdown
+from sparse4d_ros.evaluation.calibration import Calibration
 from sparse4d_ros.evaluation.nuscenes_metrics import Scores
 from sparse4d_ros.evaluation.records import FrameResult
 
@@ -50,6 +52,30 @@ def latency_table(results: Iterable[FrameResult], steps: Iterable[str]) -> str:
         found = percentiles_ms(results, step)
         if found is not None:
             lines.append(f"{step:<21}{found[0]:>8.1f}{found[1]:>8.1f}")
+    return "\n".join(lines)
+
+
+def breakdown_table(found: Breakdown) -> str:
+    """A line for each range and each visibility."""
+    lines = []
+    for title, parts in (("distance", found.by_range), ("visible share", found.by_visibility)):
+        lines.append(f"{title:<21}{'boxes':>7}{'recall':>8}{'mAP':>8}{'error m':>9}")
+        lines += [f"{part.label:<21}{part.true_boxes:>7}{_plain(part.recall):>8}{_plain(part.mean_ap):>8}"
+                  f"{_plain(part.centre_error_m):>9}" for part in parts]
+    lines.append(f"Recall and centre error at a score of {found.score:g}; mAP at all scores.")
+    return "\n".join(lines)
+
+
+def calibration_table(found: Calibration) -> str:
+    """Score against precision, and the rank correlations."""
+    lines = [f"{'score':<21}{'boxes':>7}{'mean':>8}{'precision':>11}"]
+    lines += [f"{f'{row.low:.1f} to {row.high:.1f}':<21}{row.count:>7}{_plain(row.mean_score):>8}"
+              f"{_plain(row.precision):>11}" for row in found.reliability if row.count]
+    lines.append(f"mean distance of score and precision {_plain(found.expected_error)}")
+    for quality, error in ((found.centerness, "centre error"), (found.yawness, "heading error")):
+        if quality is not None:
+            lines.append(f"Spearman of {quality.column} and {error}: {_plain(quality.correlation)} "
+                         f"({len(quality.values)} true positives; -1 is best)")
     return "\n".join(lines)
 
 

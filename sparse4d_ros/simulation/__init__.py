@@ -7,6 +7,10 @@ are built in :mod:`vehicles`, :mod:`street_users` and :mod:`scenery` from :mod:`
 in :mod:`catalogue`. :mod:`renderer` draws what a camera of :mod:`rig` sees, and :mod:`drive` turns
 that into labelled frames. :mod:`splits` keeps validation towns out of training.
 
-What the world does not contain yet: night and rain, hills, lens effects, animated limbs, lights
-that work, animals, and people who do anything but walk, stand and ride.
+Instead of a town, :mod:`tracks_scene` shows recorded motion (:mod:`tracks`, read by :mod:`tracks_file`,
+made by :mod:`tracks_record`) on :mod:`open_land`, both as a :class:`scene.Scene`; :mod:`models` puts model
+files in the place of bodies. :mod:`variety` and :mod:`weather` draw how drives differ, :mod:`weathering`
+applies it: :mod:`lamps` and :mod:`sway` in the world, :mod:`lens` on the pictures.
+
+What the world does not contain: see docs/simulation.md.
 """

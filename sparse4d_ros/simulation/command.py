@@ -1,4 +1,4 @@
-"""`sparse4d simulate`: render drives through synthetic towns, as bags or as arrays for training."""
+"""`sparse4d simulate`: render drives through synthetic towns or of recordings, as bags or as arrays for training."""
 
 from __future__ import annotations
 
@@ -9,61 +9,129 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame
-from sparse4d_ros.simulation.rig import default_rig
 from sparse4d_ros.simulation.splits import SPLITS, check_seed
+from sparse4d_ros.simulation.tracks import Recording
+from sparse4d_ros.simulation.variety import VARIETIES, rig_of, weather_of
 
 _EXAMPLES = """examples:
   sparse4d simulate --split val --seeds 10000 --duration 20 --rate 10 --size 704x256 --output drives
   sparse4d simulate --split train --seeds 0:250 --rate 5 --duration 8 --format arrays --output drives/train
+  sparse4d simulate --seeds 0:250 --variety full --format arrays --output drives/varied
+  sparse4d simulate --seeds 7 --duration 20 --save-tracks drive.json
+  sparse4d simulate --tracks drive.json --mesh car=model.glb --output drives
+docs/simulation.md explains the options and the format of tracks.
 """
+_DURATION_S = 8.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("--seeds", type=_seeds, required=True, metavar="N|A:B",
-                        help="one town, or the towns A to B-1; a drive each")
+    parser.add_argument("--seeds", type=_seeds, metavar="N|A:B",
+                        help="one town, or the towns A to B-1; a drive each. With --tracks: the recording in other "
+                             "surroundings and, with --variety full, weather (default 0)")
+    parser.add_argument("--tracks", type=Path, metavar="FILE.json",
+                        help="render recorded motion instead of a town")
+    parser.add_argument("--save-tracks", type=Path, metavar="FILE.json",
+                        help="record the motion of one town's drive; without --output nothing is rendered")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train",
                         help="which towns: training and validation seeds are kept apart (default %(default)s)")
-    parser.add_argument("--duration", type=_positive, default=8.0, metavar="S", help="seconds (default %(default)s)")
+    parser.add_argument("--duration", type=_positive, metavar="S",
+                        help=f"seconds (default {_DURATION_S}, with --tracks the recording's length)")
     parser.add_argument("--rate", type=_positive, default=5.0, metavar="HZ",
                         help="frame sets a second (default %(default)s)")
     parser.add_argument("--size", type=_size, default=(352, 128), metavar="WxH", help="picture size (default 352x128)")
+    parser.add_argument("--variety", choices=VARIETIES, default=VARIETIES[0],
+                        help="full: hour, weather, lenses, rig and the vehicle's tilt differ from drive to drive "
+                             "(default %(default)s)")
+    parser.add_argument("--mesh", type=_mesh, action="append", default=[], metavar="CLASS=FILE",
+                        help="a glTF or OBJ file as the body of a class, y up and facing +z; may be repeated")
     parser.add_argument("--format", choices=("bag", "arrays"), default="bag",
                         help="rosbag2 MCAP, or arrays for training (default %(default)s)")
     parser.add_argument("--jpeg-quality", type=int, choices=range(1, 101), default=90, metavar="1..100",
                         help="of the pictures in a bag (default %(default)s)")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER",
-                        help="each drive becomes FOLDER/drive_<seed>; drives that exist are kept")
+    parser.add_argument("--output", type=Path, metavar="FOLDER",
+                        help="each drive becomes FOLDER/drive_<seed>, or FOLDER/<tracks>_<seed>; drives that exist are "
+                             "kept")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render the drives that are not there yet."""
-    for seed in args.seeds:
-        check_seed(seed, args.split)
-    # Rendering needs moderngl, the check above should not.
-    from sparse4d_ros.simulation.drive import frame_count, simulate
-    from sparse4d_ros.simulation.renderer import Renderer
+    """Render the drives that are not there yet; record one if asked to."""
+    recording = _check(args)
+    if args.save_tracks is not None:
+        from sparse4d_ros.simulation.tracks_file import write_tracks
+        from sparse4d_ros.simulation.tracks_record import record_town
 
-    todo = [seed for seed in args.seeds if not _folder(args.output, seed).exists()]
-    if len(todo) < len(args.seeds):
-        print(f"{len(args.seeds) - len(todo)} of {len(args.seeds)} drives exist already")
-    renderer = Renderer(args.size)
-    args.output.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(todo) * frame_count(args.duration, args.rate), unit="frame", smoothing=0.05) as progress:
-        for seed in todo:
-            frames = simulate(seed, args.duration, args.rate, args.size, args.split, renderer=renderer)
-            _write(args, _folder(args.output, seed), _counted(frames, progress))
-    renderer.release()
+        write_tracks(args.save_tracks,
+                     record_town(args.seeds[0], args.duration, args.rate, args.split, args.variety))
+    if args.output is not None:
+        _render(args, recording)
     return 0
 
 
-def _folder(output: Path, seed: int) -> Path:
-    return output / f"drive_{seed:05d}"
+def _check(args: argparse.Namespace) -> Recording | None:
+    """Refuse options that do not go together, fill in the defaults, read the recording if there is one."""
+    if args.seeds is None and args.tracks is None:
+        raise UserError("give --seeds for towns or --tracks for a recording")
+    if args.output is None and args.save_tracks is None:
+        raise UserError("give --output, the folder for the drives")
+    if args.tracks is None:
+        args.duration = args.duration or _DURATION_S
+        for seed in args.seeds:
+            check_seed(seed, args.split)
+        if args.save_tracks is not None and len(args.seeds) != 1:
+            raise UserError(f"--save-tracks records one town, --seeds names {len(args.seeds)}")
+        return None
+    if args.save_tracks is not None:
+        raise UserError("--save-tracks records a town; --tracks is a recording already")
+    from sparse4d_ros.simulation.tracks_file import read_tracks
+
+    recording = read_tracks(args.tracks)
+    args.duration = args.duration or recording.duration_s
+    args.seeds = args.seeds or range(1)
+    if args.seeds[0] < 0:
+        raise UserError(f"seed {args.seeds[0]} is negative")
+    if args.duration > recording.duration_s + 1e-6:
+        raise UserError(f"--duration {args.duration} s is longer than the recording {args.tracks}, "
+                        f"which has {recording.duration_s:.3f} s")
+    return recording
 
 
-def _write(args: argparse.Namespace, folder: Path, frames: Iterable[LabelledFrame]) -> None:
+def _render(args: argparse.Namespace, recording: Recording | None) -> None:
+    # Rendering needs moderngl, the checks before should not.
+    from sparse4d_ros.simulation.catalogue import bodies
+    from sparse4d_ros.simulation.drive import frame_count, render, simulate
+    from sparse4d_ros.simulation.models import with_models
+    from sparse4d_ros.simulation.renderer import Renderer
+    from sparse4d_ros.simulation.tracks_scene import TracksScene
+
+    catalogue = with_models(bodies(), dict(args.mesh)) if args.mesh else bodies()
+    todo = [seed for seed in args.seeds if not _folder(args, seed).exists()]
+    if len(todo) < len(args.seeds):
+        print(f"{len(args.seeds) - len(todo)} of {len(args.seeds)} drives exist already")
+    renderer = Renderer(args.size, catalogue=catalogue)
+    args.output.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(todo) * frame_count(args.duration, args.rate), unit="frame", smoothing=0.05) as progress:
+        for seed in todo:
+            if recording is None:
+                frames = simulate(seed, args.duration, args.rate, args.size, args.split, renderer=renderer,
+                                  variety=args.variety, catalogue=catalogue)
+            else:
+                frames = render(TracksScene(recording, seed, catalogue), seed, args.duration, args.rate, args.size,
+                                renderer=renderer, variety=args.variety)
+            progress.set_postfix_str(weather_of(seed, args.variety)["name"])
+            _write(args, seed, _counted(frames, progress))
+    renderer.release()
+
+
+def _folder(args: argparse.Namespace, seed: int) -> Path:
+    return args.output / f"{'drive' if args.tracks is None else args.tracks.stem}_{seed:05d}"
+
+
+def _write(args: argparse.Namespace, seed: int, frames: Iterable[LabelledFrame]) -> None:
+    folder = _folder(args, seed)
     if args.format == "arrays":
         from sparse4d_ros.data.drive_cache import write_drive
 
@@ -71,7 +139,7 @@ def _write(args: argparse.Namespace, folder: Path, frames: Iterable[LabelledFram
     else:
         from sparse4d_ros.data.bag_writer import write_bag
 
-        write_bag(folder, frames, default_rig().vehicle_from_camera, jpeg_quality=args.jpeg_quality)
+        write_bag(folder, frames, rig_of(seed, args.variety).vehicle_from_camera, jpeg_quality=args.jpeg_quality)
 
 
 def _counted(frames: Iterable[LabelledFrame], progress: tqdm) -> Iterator[LabelledFrame]:
@@ -104,3 +172,10 @@ def _size(text: str) -> tuple[int, int]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form 704x256") from error
     return width, height
+
+
+def _mesh(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form car=model.glb")
+    return name, Path(path)

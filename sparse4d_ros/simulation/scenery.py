@@ -5,7 +5,7 @@ These occlude. Instances carry size and colour; a building is a unit box with a 
 
 from __future__ import annotations
 
-from sparse4d_ros.simulation.shapes import FACADE, FOLIAGE, PRIMARY, SECONDARY, Mesh, ball, block, mesh, tube
+from sparse4d_ros.simulation.shapes import FACADE, FOLIAGE, GLOW, PRIMARY, SECONDARY, Mesh, ball, block, mesh, tube
 
 BARK = (0.32, 0.24, 0.17)
 LEAF = (1.0, 1.0, 1.0)
@@ -37,7 +37,7 @@ def meshes() -> list[Mesh]:
         mesh("lamp_post", [
             tube((0, 0, 0), (0, 0, 7.0), 0.09, METAL, sides=6),
             tube((0, 0, 6.95), (1.9, 0, 7.25), 0.06, METAL),
-            block((1.5, 2.2), (-0.14, 0.14), (7.15, 7.32), (0.85, 0.85, 0.80)),
+            block((1.5, 2.2), (-0.14, 0.14), (7.15, 7.32), (0.85, 0.85, 0.80), pattern=GLOW),
         ]),
         mesh("fence", [
             block((-4, 4), (-0.03, 0.03), (0.1, 1.25), (0.8, 0.8, 0.8), PRIMARY),

@@ -1,7 +1,12 @@
 """The GLSL programs: ground, bodies, sky. All write colour, and depth with identity, in one pass.
 
-Pictures are stored top row first, so clip space has y downwards and front faces turn clockwise.
+Pictures are stored top row first, so clip space has y downwards and front faces turn clockwise. What stands
+between `#ifdef VARIED` and `#endif` is for varied drives only (lamps, wet ground, the sun's disc): without it
+the programs stay as they are to the bit, see :func:`sources`.
 """
+
+#: Lamps that may shine into one picture.
+MOST_LAMPS = 16
 
 _VIEW = """
 #version 330
@@ -34,6 +39,34 @@ float hash(vec2 p) {
 vec3 air(vec3 lit, float depth) {
     return mix(horizon, lit, exp(-haze * 0.01 * depth));
 }
+#ifdef VARIED
+uniform vec3 eye;
+uniform vec3 zenith;
+uniform float wet;
+uniform float shadow;
+uniform float windows;
+uniform int lamp_count;
+uniform vec4 lamp_place[MOST_LAMPS];  // x, y, z, reach in metres
+uniform vec4 lamp_aim[MOST_LAMPS];    // direction, cosine of half the opening angle
+uniform vec3 lamp_colour[MOST_LAMPS];
+
+vec3 lamp_light(vec3 point, vec3 normal, float gloss) {
+    vec3 sum = vec3(0.0), bounce = reflect(normalize(point - eye), normal);
+    for (int i = 0; i < lamp_count; ++i) {
+        vec3 away = lamp_place[i].xyz - point;
+        float span = length(away);
+        vec3 towards = away / span;
+        float share = span / lamp_place[i].w;
+        // As the square of the distance far off. No peak near the lamp: cameras clip there, and beams pass above.
+        float fall = smoothstep(0.0, 0.15, share) * max(1.0 - share * share, 0.0) / (1.0 + 12.0 * share * share);
+        float cone = smoothstep(lamp_aim[i].w, 0.2 * lamp_aim[i].w + 0.8, -dot(towards, lamp_aim[i].xyz));
+        // Rough surfaces send back some light at grazing angles too, as a road does before head lamps.
+        float face = max(dot(normal, towards) + 0.25, 0.0) * 0.8;
+        sum += lamp_colour[i] * (fall * cone * (face + gloss * pow(max(dot(bounce, towards), 0.0), 12.0)));
+    }
+    return sum;
+}
+#endif
 """
 
 GROUND_VERTEX = _VIEW + """
@@ -65,6 +98,15 @@ void main() {
     float patches = mix(mix(hash(cell), hash(cell + vec2(1, 0)), f.x),
                         mix(hash(cell + vec2(0, 1)), hash(cell + vec2(1, 1)), f.x), f.y);
     vec3 lit = base * (1.0 + grain * (patches - 0.5)) * (ambient + sun_colour * sun.z);
+#ifdef VARIED
+    // Water darkens the ground and mirrors the sky, the more the flatter one looks at it.
+    float film = wet * (0.55 + 0.45 * patches);
+    vec3 point = vec3(place, 0.0), up = vec3(0.0, 0.0, 1.0), view = normalize(eye - point);
+    lit *= 1.0 - 0.45 * film;
+    lit += base * (1.0 - 0.45 * film) * lamp_light(point, up, 2.5 * film);
+    float mirrored = film * (0.03 + 0.45 * pow(1.0 - max(view.z, 0.0), 4.0));
+    lit = mix(lit, mix(horizon, zenith, clamp(2.2 * view.z, 0.0, 1.0)), mirrored);
+#endif
     colour = vec4(air(lit, depth), 1.0);
     depth_and_id = vec2(depth, 0.0);
 }
@@ -98,6 +140,9 @@ in float depth;
 void main() {
     vec2 inside = smoothstep(vec2(1.0), vec2(0.65), abs(place));
     colour = vec4(air(vec3(0.05), depth), 0.62 * inside.x * inside.y);
+#ifdef VARIED
+    colour.a *= shadow;
+#endif
     depth_and_id = vec2(depth, 0.0);
 }
 """
@@ -111,6 +156,11 @@ in vec4 in_pose;        // x, y, z of the centre, yaw
 in vec3 in_size;
 in vec3 in_paint;
 in float in_id;
+#ifdef VARIED
+in float in_lit;
+out vec3 point;
+flat out float lit_up;
+#endif
 out vec3 local;
 out float depth;
 flat out vec3 normal;
@@ -135,6 +185,10 @@ void main() {
     base = in_colour * (in_kind.x < 0.5 ? vec3(1.0) : in_kind.x < 1.5 ? in_paint : companion);
     pattern = in_kind.y;
     id = in_id;
+#ifdef VARIED
+    point = turn(local) + in_pose.xyz;
+    lit_up = in_lit;
+#endif
 }
 """
 
@@ -146,9 +200,16 @@ flat in vec3 local_normal;
 flat in vec3 base;
 flat in float pattern;
 flat in float id;
+#ifdef VARIED
+in vec3 point;
+flat in float lit_up;
+#endif
 
 void main() {
     vec3 tone = base;
+#ifdef VARIED
+    vec3 glow = vec3(0.0);
+#endif
     if (pattern > 1.5) {
         tone *= 0.8 + 0.4 * hash(floor(local.xy * 2.5) + floor(local.z * 2.5));
     } else if (pattern > 0.5 && abs(local_normal.z) < 0.5) {
@@ -158,8 +219,18 @@ void main() {
         vec2 pane = step(vec2(0.28, 0.30), grid) * step(grid, vec2(0.78, 0.80));
         float contrast = pane.x * pane.y * clamp(1.4 - depth / 60.0, 0.0, 1.0);
         tone = mix(tone, vec3(0.20, 0.24, 0.30), 0.8 * contrast);
+#ifdef VARIED
+        vec2 room = floor(vec2(across / 2.7, local.z / 3.1));
+        float chance = hash(room + 7.0 * base.xy + 3.0 * local_normal.xy);
+        glow = windows * step(0.78, chance) * contrast * mix(vec3(1.0, 0.72, 0.40), vec3(0.85, 0.9, 1.0), chance);
+#endif
     }
     vec3 lit = tone * (ambient * (0.80 + 0.20 * normal.z) + sun_colour * max(dot(normal, sun), 0.0));
+#ifdef VARIED
+    if (pattern < -0.5 && lit_up > 0.5)
+        glow = base * 1.3;
+    lit += tone * lamp_light(point, normal, 0.0) + glow;
+#endif
     colour = vec4(air(lit, depth), 1.0);
     depth_and_id = vec2(depth, id);
 }
@@ -182,6 +253,11 @@ uniform mat4 camera_from_world;
 uniform vec4 lens;
 uniform vec3 zenith;
 uniform vec3 horizon;
+#ifdef VARIED
+uniform vec3 sun;
+uniform vec3 sun_colour;
+uniform float sun_disc;
+#endif
 in vec2 place;
 layout(location = 0) out vec4 colour;
 layout(location = 1) out vec2 depth_and_id;
@@ -190,6 +266,21 @@ void main() {
     vec3 ray = vec3((place.x - lens.z + 1.0) / lens.x, (place.y - lens.w + 1.0) / lens.y, 1.0);
     float up = normalize(transpose(mat3(camera_from_world)) * ray).z;
     colour = vec4(mix(horizon, zenith, clamp(2.2 * up, 0.0, 1.0)), 1.0);
+#ifdef VARIED
+    float near = max(dot(normalize(transpose(mat3(camera_from_world)) * ray), sun), 0.0);
+    float disc = 3.0 * smoothstep(0.9990, 0.9996, near) + 0.8 * pow(near, 400.0) + 0.35 * pow(near, 12.0);
+    colour.rgb += sun_colour * sun_disc * disc;
+#endif
     depth_and_id = vec2(uintBitsToFloat(0x7f800000u), 0.0);  // infinity
 }
 """
+
+
+def sources(varied: bool) -> dict[str, tuple[str, str]]:
+    """Vertex and fragment source of each program by name: ground, shadow, body, sky."""
+    programs = {"ground": (GROUND_VERTEX, GROUND_FRAGMENT), "shadow": (SHADOW_VERTEX, SHADOW_FRAGMENT),
+                "body": (BODY_VERTEX, BODY_FRAGMENT), "sky": (SKY_VERTEX, SKY_FRAGMENT)}
+    if not varied:
+        return programs
+    head = f"#version 330\n#define VARIED\n#define MOST_LAMPS {MOST_LAMPS}"
+    return {name: tuple(text.replace("#version 330", head, 1) for text in pair) for name, pair in programs.items()}

@@ -15,8 +15,8 @@ Colour = tuple[float, float, float]
 
 # How the instance's colour enters a part: not at all, as it is, or as its companion (trousers, stripes).
 PLAIN, PRIMARY, SECONDARY = 0.0, 1.0, 2.0
-# Fragment patterns.
-SMOOTH, FACADE, FOLIAGE = 0.0, 1.0, 2.0
+# Fragment patterns; what glows is smooth where no lamps are lit.
+SMOOTH, FACADE, FOLIAGE, GLOW = 0.0, 1.0, 2.0, -1.0
 
 #: Floats per vertex: position 3, normal 3, colour 3, tint 1, pattern 1.
 VERTEX_FLOATS = 11

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse4d_ros.simulation.shapes import PRIMARY, SECONDARY, Colour, Mesh, Part, ball, block, extrude, mesh, tube
+from sparse4d_ros.simulation.shapes import (
+    GLOW,
+    PRIMARY,
+    SECONDARY,
+    Colour,
+    Mesh,
+    Part,
+    ball,
+    block,
+    extrude,
+    mesh,
+    tube,
+)
 
 SKIN = (0.80, 0.60, 0.48)
 HAIR = (0.16, 0.11, 0.08)
@@ -95,8 +107,8 @@ def _motorcycle() -> list[Part]:
         tube((0.72, 0.0, 0.31), (0.45, 0.0, 1.05), 0.07, METAL),
         tube((0.40, -0.36, 1.05), (0.40, 0.36, 1.05), 0.035, RUBBER),
         block((0.48, 0.62), (-0.15, 0.15), (0.82, 1.08), CLOTH, PRIMARY),
-        block((0.60, 0.66), (-0.09, 0.09), (0.86, 1.00), (1.0, 0.97, 0.80)),
-        block((-1.01, -0.96), (-0.10, 0.10), (0.64, 0.76), (0.85, 0.05, 0.05)),
+        block((0.60, 0.66), (-0.09, 0.09), (0.86, 1.00), (1.0, 0.97, 0.80), pattern=GLOW),
+        block((-1.01, -0.96), (-0.10, 0.10), (0.64, 0.76), (0.85, 0.05, 0.05), pattern=GLOW),
     ]
 
 

@@ -6,7 +6,7 @@ behind tell the heading.
 
 from __future__ import annotations
 
-from sparse4d_ros.simulation.shapes import PRIMARY, SECONDARY, Mesh, Part, block, extrude, mesh, tube
+from sparse4d_ros.simulation.shapes import GLOW, PRIMARY, SECONDARY, Mesh, Part, block, extrude, mesh, tube
 
 GLASS = (0.10, 0.13, 0.17)
 RUBBER = (0.06, 0.06, 0.07)
@@ -29,8 +29,8 @@ def _lamps(front: float, rear: float, half_width: float, z_front: float, z_rear:
     for side in (-1.0, 1.0):
         outer, inner = side * half_width, side * (half_width - 1.6 * size)
         y = (min(outer, inner), max(outer, inner))
-        parts.append(block((front - 0.05, front + 0.03), y, (z_front, z_front + 0.6 * size), LAMP))
-        parts.append(block((rear - 0.03, rear + 0.05), y, (z_rear, z_rear + size), TAIL))
+        parts.append(block((front - 0.05, front + 0.03), y, (z_front, z_front + 0.6 * size), LAMP, pattern=GLOW))
+        parts.append(block((rear - 0.03, rear + 0.05), y, (z_rear, z_rear + size), TAIL, pattern=GLOW))
     return parts
 
 
@@ -148,7 +148,7 @@ def _trailer_frame(half: float, axles: tuple[float, ...]) -> list[Part]:
         *_wheels(axles, 1.25, 0.50, 0.42),
         *[block((half - 2.6, half - 2.4), (y - 0.08, y + 0.08), (0.0, 0.9), METAL) for y in (-0.8, 0.8)],
         block((-half, -half + 0.1), (-1.2, 1.2), (0.45, 0.62), (0.9, 0.9, 0.88)),
-        *[block((-half - 0.03, -half + 0.02), (min(a, b), max(a, b)), (0.68, 0.95), TAIL)
+        *[block((-half - 0.03, -half + 0.02), (min(a, b), max(a, b)), (0.68, 0.95), TAIL, pattern=GLOW)
           for a, b in ((0.75, 1.2), (-0.75, -1.2))],
     ]
 

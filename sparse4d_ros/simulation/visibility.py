@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from sparse4d_ros.simulation.actors import Instances
-from sparse4d_ros.simulation.catalogue import bodies
+from sparse4d_ros.simulation.catalogue import Body, bodies
 
 _NEAREST_M = 0.3
 
@@ -23,10 +23,10 @@ def seen_pixels(ids: np.ndarray, highest: int) -> np.ndarray:
 
 
 def covered_pixels(instances: Instances, intrinsic: np.ndarray, camera_from_world: np.ndarray,
-                   image_size: tuple[int, int]) -> np.ndarray:
+                   image_size: tuple[int, int], catalogue: tuple[Body, ...] | None = None) -> np.ndarray:
     """``[n]`` number of pixels that each instance would cover if it stood alone."""
     width, height = image_size
-    catalogue = bodies()
+    catalogue = bodies() if catalogue is None else catalogue
     return np.array([
         _silhouette(catalogue[body].mesh.parts, pose, size, intrinsic, camera_from_world, width, height)
         for body, pose, size in zip(instances.bodies, instances.poses, instances.sizes, strict=True)])

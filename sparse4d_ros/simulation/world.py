@@ -6,13 +6,14 @@ import numpy as np
 
 from sparse4d_ros import boxes, geometry
 from sparse4d_ros.simulation.actors import Instances
-from sparse4d_ros.simulation.catalogue import bodies
+from sparse4d_ros.simulation.catalogue import Body, bodies
 from sparse4d_ros.simulation.ground import build_ground
 from sparse4d_ros.simulation.kerbside import fill_kerbs
 from sparse4d_ros.simulation.look import draw_look
 from sparse4d_ros.simulation.routes import crossing_signal
 from sparse4d_ros.simulation.spawn import EGO_CENTRE_M, ego_vehicle, spawn, streets_near
 from sparse4d_ros.simulation.surroundings import furnish
+from sparse4d_ros.simulation.sway import Sway
 from sparse4d_ros.simulation.town import Town, build_town
 from sparse4d_ros.simulation.traffic import STEP_S, Traffic
 from sparse4d_ros.simulation.walkers import Walkers
@@ -24,12 +25,15 @@ _TOP_SPEED = 15.0
 class World:
     """Everything about one seed, at any time between ``0`` and ``duration_s``.
 
-    Labelled objects keep their row, and so their instance number, for the whole drive.
+    Labelled objects keep their row, and so their instance number, for the whole drive. With ``sway`` the
+    ego vehicle pitches and rolls; everything else stays the same. ``catalogue`` may give bodies other meshes.
     """
 
-    def __init__(self, seed: int, duration_s: float) -> None:
+    def __init__(self, seed: int, duration_s: float, sway: bool = False,
+                 catalogue: tuple[Body, ...] | None = None) -> None:
         streams = [np.random.default_rng([seed, stream]) for stream in range(7)]
         self.seed, self.duration_s = seed, duration_s
+        self.catalogue = bodies() if catalogue is None else catalogue
         self.town: Town = build_town(streams[0])
         self.ground = build_ground(self.town, streams[1])
         self.look = draw_look(streams[2])
@@ -58,6 +62,10 @@ class World:
         self._objects.ids[:] = np.arange(1, len(self._objects) + 1)
         #: ``[n]`` class index of every labelled object.
         self.classes = np.array([body.class_index for body in bodies()])[self._objects.bodies]
+        self.instance_ids = np.arange(len(self._objects))
+        self.in_traffic = np.arange(len(self._objects)) >= len(parked)
+        self._sway = Sway(self._level_pose, start_s, end_s, EGO_CENTRE_M, np.random.default_rng([seed, 203])) \
+            if sway else None
 
     def _red(self, start_s: float, steps: int) -> np.ndarray:
         red = np.zeros((steps, 2 * len(self.town.junctions) + len(self.town.streets)), dtype=bool)
@@ -71,6 +79,10 @@ class World:
 
     def fixed_from_vehicle(self, time_s: float) -> np.ndarray:
         """Pose ``[4, 4]`` of the ego vehicle's frame (rear axle, on the ground) in the world."""
+        level = self._level_pose(time_s)
+        return level if self._sway is None else level @ self._sway.level_from_vehicle(time_s)
+
+    def _level_pose(self, time_s: float) -> np.ndarray:
         (x, y, yaw), = self.traffic.at(time_s)[0][:1]
         return geometry.from_yaw(x - EGO_CENTRE_M * np.cos(yaw), y - EGO_CENTRE_M * np.sin(yaw), 0.0, yaw)
 

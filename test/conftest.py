@@ -9,6 +9,9 @@ import pytest
 
 from sparse4d_ros.resources import share_path
 
+#: Writes docs/reliability.md from a run: `pytest --write-reliability docs/reliability.md`.
+pytest_plugins = ["fault_report"]
+
 # Before anything imports rclpy. Processes that tests start inherit these.
 # One domain for each pytest process, in 1..100 (higher ones reach into Linux' ephemeral ports): two runs on
 # one machine, and a node that somebody has running in domain 0, do not hear each other.

@@ -3,14 +3,14 @@
 import os
 import sys
 
-from fake_engine import FakeEngine, FakePackage
-
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node.main import main
 
 
 def _engine(settings):
     """The environment says what goes wrong: nothing, the start, or every frame."""
+    from fake_engine import FakeEngine, FakePackage  # not before `main` hears signals: this takes a while
+
     fault = os.environ.get("FAKE_NODE_FAULT", "")
     if fault == "start":
         raise UserError("the model package is broken on purpose")

@@ -6,8 +6,6 @@ The first argument says how the engine behaves: `quick`, `hang` (the first step 
 import sys
 import threading
 
-from fake_engine import FakeEngine
-
 from sparse4d_ros.node.main import main
 
 
@@ -16,10 +14,12 @@ def hang(number, frame):
     threading.Event().wait()
 
 
+def engine(settings):
+    from fake_engine import FakeEngine  # not before `main` hears signals: this takes a while
+
+    return FakeEngine(before_step=hang) if behaviour == "hang" else FakeEngine()
+
+
 if __name__ == "__main__":
     behaviour, *arguments = sys.argv[1:]
-    arguments = [sys.argv[0], *arguments]
-    if behaviour == "real":
-        sys.exit(main(arguments))
-    engine = FakeEngine(before_step=hang) if behaviour == "hang" else FakeEngine()
-    sys.exit(main(arguments, engine_factory=lambda settings: engine))
+    sys.exit(main([sys.argv[0], *arguments], None if behaviour == "real" else engine))

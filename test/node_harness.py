@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +13,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_engine import NAMES, FakeEngine
 from fake_vehicle import MS, FakeVehicle, Listener
+from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from sparse4d_ros.msg import TrackedObject3DArray
 from sparse4d_ros.node.messages import nanoseconds
@@ -131,6 +134,19 @@ def as_dict(message: DiagnosticArray) -> dict[str, dict[str, str]]:
     return {status.name.partition(": ")[2]: {v.key: v.value for v in status.values}
             | {"text": status.message, "level": {b"\0": "OK", b"\1": "WARN", b"\2": "ERROR"}[status.level]}
             for status in message.status}
+
+
+class LogListener(Listener):
+    """What is logged from now on. Latched, so that nothing is missed; what others logged before is left out."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._since_ns = time.time_ns()
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        super().__init__(harness.helper, Log, "/rosout", latched)
+
+    def _add(self, message: Log) -> None:
+        if nanoseconds(message.stamp) >= self._since_ns:
+            super()._add(message)
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> bool:

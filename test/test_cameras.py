@@ -57,6 +57,7 @@ def ready(**options):
 # -- encodings -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("padding", [0, 10])
 @pytest.mark.parametrize(("encoding", "convert"), [
     ("bgr8", lambda bgr: bgr),
@@ -69,12 +70,14 @@ def test_fault_13_colour_encodings_are_exact(encoding, convert, padding):
     np.testing.assert_array_equal(decode(image_message(convert(pixels), encoding, padding), "front"), pixels)
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("padding", [0, 6])
 def test_fault_13_mono(padding):
     grey = picture()[..., 0]
     np.testing.assert_array_equal(decode(image_message(grey, "mono8", padding), "front"), np.dstack([grey] * 3))
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize(("encoding", "pattern"), [
     ("bayer_rggb8", "RGGB"), ("bayer_bggr8", "BGGR"), ("bayer_gbrg8", "GBRG"), ("bayer_grbg8", "GRBG")])
@@ -88,6 +91,7 @@ def test_fault_13_bayer_patterns_are_named_by_their_first_row(encoding, pattern,
     assert np.abs(decoded - pixels)[4:-4, 4:-4].max() <= 8
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize(("encoding", "luma"), [("yuv422", 1), ("uyvy", 1), ("yuv422_yuy2", 0), ("yuyv", 0)])
 def test_fault_13_yuv422(encoding, luma, padding):
@@ -105,6 +109,7 @@ def test_fault_13_yuv422(encoding, luma, padding):
     assert np.abs(decoded - pixels).max() <= 6
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("encoding", ["8UC3", "8UC1", "", "mono16", "32FC1", "RGB8", "jpeg"])
 def test_fault_13_unknown_encoding_is_refused_not_guessed(encoding):
     with pytest.raises(CameraError, match=f"'front'.*'{encoding}'"):
@@ -128,6 +133,7 @@ def test_data_may_be_any_row_of_bytes(make):
 # -- broken images ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(("changes", "text"), [
     (dict(step=10), "step is 10 bytes, but 64 pixels of bgr8 take 192"),
     (dict(step=193), "9216 bytes, but 48 rows of 193 bytes are 9264"),
@@ -184,6 +190,7 @@ def test_orientation_tag_does_not_turn_the_picture_away_from_its_calibration():
     assert decode(message, "front").shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("keep", [0, 3, 30, 0.5, 0.9, -2])
 def test_fault_15_truncated_images_are_refused(suffix, keep):
@@ -194,17 +201,20 @@ def test_fault_15_truncated_images_are_refused(suffix, keep):
         decode(message, "front")
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("data", [b"GIF89a and so on", bytes(100), b"\x89PNG\r\n\x1a\n"])
 def test_fault_15_what_is_no_picture_is_refused(data):
     with pytest.raises(CameraError, match=f"'whatever', {len(data)} bytes.*neither JPEG nor PNG"):
         decode(SimpleNamespace(format="whatever", data=data), "front")
 
 
+@pytest.mark.fault(15)
 def test_fault_15_depth_image_is_refused():
     with pytest.raises(CameraError, match="depth image"):
         decode(SimpleNamespace(format="16UC1; compressedDepth png", data=b""), "front")
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_fault_15_header_that_asks_for_gigabytes_is_refused_unread(suffix):
     data = bytearray(compressed(picture(), suffix).data.tobytes())
@@ -217,6 +227,7 @@ def test_fault_15_header_that_asks_for_gigabytes_is_refused_unread(suffix):
         decode(SimpleNamespace(format="jpeg", data=bytes(data)), "front")
 
 
+@pytest.mark.fault(61)
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["bgr8", "mono8", "bayer_rggb8", "yuv422", "rgba8", "mono16", ""]) | st.text(max_size=5),
        st.integers(0, 20), st.integers(0, 20), st.integers(0, 100), st.binary(max_size=400))
@@ -230,6 +241,7 @@ def test_fault_61_random_raw_images(encoding, width, height, step, data):
         assert image.shape == (height, width, 3) and image.dtype == np.uint8
 
 
+@pytest.mark.fault(61)
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from([".jpg", ".png"]), st.sampled_from([1, 2]), st.data())
 def test_fault_61_damaged_compressed_images(suffix, reduce, data):
@@ -247,6 +259,7 @@ def test_fault_61_damaged_compressed_images(suffix, reduce, data):
 # -- camera_info ----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(("changes", "text"), [
     (dict(k=[0.0] * 9), "all zero"),
     (dict(k=[float("nan")] + [1.0] * 8), "not finite"),
@@ -268,6 +281,33 @@ def test_fault_20_unusable_camera_info_is_refused_by_field(changes, text):
     assert status.state is CameraState.REJECTED and status.camera_infos_rejected == 1 and camera.calibration is None
 
 
+numbers = st.floats(allow_subnormal=False) | st.sampled_from([0.0, 1.0, 50.0, -1.0])
+sizes = st.integers(0, 2**32 - 1) | st.integers(0, 100)
+
+
+@pytest.mark.fault(61)
+@settings(max_examples=200, deadline=None)
+@given(sizes, sizes, st.lists(numbers, min_size=9, max_size=9), st.lists(numbers, max_size=15),
+       st.text(max_size=5) | st.sampled_from(["plumb_bob", "equidistant"]), st.tuples(*[sizes] * 6), st.booleans())
+def test_fault_61_random_camera_info(width, height, k, d, model, rest, valid_form):
+    camera = Camera("front", undistort=True)
+    if valid_form:
+        k = [abs(k[0]) or 1.0, 0.0, k[2], 0.0, abs(k[4]) or 1.0, k[5], 0.0, 0.0, 1.0]
+    region = SimpleNamespace(**dict(zip(("x_offset", "y_offset", "width", "height"), rest, strict=False)))
+    message = camera_info(width, height, k=k, d=d, distortion_model=model, binning_x=rest[4], binning_y=rest[5],
+                          roi=region)
+    try:
+        camera.on_camera_info(message)
+    except CameraError as error:
+        assert "camera 'front'" in str(error)
+        assert camera.calibration is None and camera.status(0).camera_infos_rejected == 1
+    else:
+        calibration = camera.calibration
+        assert calibration.width >= 1 and calibration.height >= 1
+        assert np.isfinite(calibration.intrinsic).all() and calibration.intrinsic[0, 0] > 0
+
+
+@pytest.mark.fault(12)
 def test_fault_12_size_differs_from_camera_info():
     camera = ready()
     with pytest.raises(CameraError, match="image is 64x64, but camera_info is for 64x48"):
@@ -298,6 +338,7 @@ def test_k_handed_out_is_a_copy():
     assert camera.calibration.intrinsic[0, 0] == 50.0
 
 
+@pytest.mark.fault(19)
 def test_fault_19_without_camera_info_nothing_is_read():
     camera = Camera("front")
     camera.on_image(0)
@@ -306,6 +347,7 @@ def test_fault_19_without_camera_info_nothing_is_read():
         camera.read(image_message(picture()))
 
 
+@pytest.mark.fault(21)
 def test_fault_21_changed_camera_info_counts_from_the_next_image_and_is_told_once():
     camera = Camera("front")
     assert "calibrated" in camera.on_camera_info(camera_info())
@@ -315,6 +357,7 @@ def test_fault_21_changed_camera_info_counts_from_the_next_image_and_is_told_onc
     assert camera.read(image_message(picture()))[1][0, 0] == 60.0
 
 
+@pytest.mark.fault(21)
 def test_fault_21_broken_camera_info_takes_the_old_calibration_away():
     camera = ready()
     with pytest.raises(CameraError):
@@ -332,6 +375,7 @@ DISTORTIONS = [
 ]
 
 
+@pytest.mark.fault(22)
 def test_fault_22_distortion_is_ignored_with_one_warning():
     camera = Camera("front")
     info = camera_info(d=DISTORTIONS[0][1])
@@ -340,6 +384,7 @@ def test_fault_22_distortion_is_ignored_with_one_warning():
     np.testing.assert_array_equal(camera.read(image_message(picture()))[0], picture())
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(("model", "coefficients"), DISTORTIONS)
 def test_fault_22_undistorted_points_lie_where_k_projects_them(model, coefficients):
     width, height, focal = 320, 240, 200.0
@@ -375,6 +420,7 @@ def test_undistortion_maps_are_made_once_per_size():
 # -- frames and states ----------------------------------------------------------------------------
 
 
+@pytest.mark.fault(16)
 def test_fault_16_frame_id_that_is_not_the_configured_one_is_an_error():
     camera = Camera("front", frame_id="front_optical_frame")
     camera.on_camera_info(camera_info())
@@ -384,11 +430,13 @@ def test_fault_16_frame_id_that_is_not_the_configured_one_is_an_error():
         camera.on_camera_info(camera_info(frame_id="back_optical_frame"))
 
 
+@pytest.mark.fault(16)
 def test_fault_16_image_and_camera_info_of_different_frames():
     with pytest.raises(CameraError, match="'back_optical_frame', its camera_info in 'front_optical_frame'"):
         ready().read(image_message(picture(), frame_id="back_optical_frame"))
 
 
+@pytest.mark.fault(23)
 def test_fault_23_empty_frame_id_is_an_error_unless_overridden():
     camera = Camera("front")
     camera.on_camera_info(camera_info(frame_id=""))
@@ -428,6 +476,7 @@ def test_states_follow_one_another():
     assert camera.status(SECOND).state is CameraState.ACTIVE
 
 
+@pytest.mark.fault(5, 36)
 def test_fault_05_silence_shows_as_stale_with_a_falling_rate():
     camera = ready(max_image_age_ms=500)
     for index in range(11):
@@ -440,6 +489,7 @@ def test_fault_05_silence_shows_as_stale_with_a_falling_rate():
     assert camera.status(11 * SECOND).state is CameraState.ACTIVE
 
 
+@pytest.mark.fault(51)
 def test_fault_51_qos_mismatch_is_the_state_until_an_image_comes():
     camera = ready()
     camera.on_qos_mismatch("RELIABILITY")

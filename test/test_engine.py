@@ -11,6 +11,7 @@ from engine_cases import NAMES, package_of, rig_frame, write_package
 pytest.importorskip("torch", reason="the tiny network is made with torch")
 
 from sparse4d_ros.engine import Engine, EngineOptions, FrameRejected, NumericalError  # noqa: E402
+from sparse4d_ros.engine.backend import NetworkOutput  # noqa: E402
 from sparse4d_ros.errors import UserError  # noqa: E402
 
 ALL = EngineOptions(score_threshold=0.0)
@@ -67,6 +68,7 @@ def test_ids_follow_instances_and_are_never_given_twice(engine):
     assert not before & set(np.concatenate([d.track_ids for d in again]))
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("stamp", [1.2, 1.19, 0.0])
 def test_time_that_does_not_advance_never_reaches_the_bank(engine, stamp):
     _, state = drive(engine, [1.0, 1.2])
@@ -76,6 +78,7 @@ def test_time_that_does_not_advance_never_reaches_the_bank(engine, stamp):
     assert after.time_interval_s == pytest.approx(0.2)
 
 
+@pytest.mark.fault(37, 40)
 def test_a_gap_of_exactly_the_limit_is_history_and_a_longer_one_is_not(engine):
     _, state = drive(engine, [1.0])
     at_limit, _ = engine.step(rig_frame(engine.package, 3.0), state)
@@ -84,6 +87,7 @@ def test_a_gap_of_exactly_the_limit_is_history_and_a_longer_one_is_not(engine):
     assert beyond.epoch == 1 and beyond.time_interval_s == 0.0
 
 
+@pytest.mark.fault(45)
 def test_numbers_that_are_not_finite_are_not_given_out(package, monkeypatch):
     engine = Engine(package, "torch", options=ALL)
     _, state = drive(engine, [1.0])
@@ -184,6 +188,19 @@ def test_scores_and_thresholds(package):
     assert len(detections) <= 4 and np.hypot(*detections.boxes[:, :2].T).max(initial=0) <= 25.0
 
 
+@pytest.mark.parametrize("of_package, option, given_out", [
+    (None, None, 2), (0.1, None, 1), (0.1, 1.0, 2), (None, 0.1, 1),
+])
+def test_duplicates_go_as_the_package_says_unless_told_otherwise(package, of_package, option, given_out):
+    anchors, classes = np.zeros((2, 11)), np.full((2, 10), -10.0)
+    anchors[:, 7], anchors[1, 0], classes[:, 0] = 1.0, 0.2, (2.0, 1.0)
+    output = NetworkOutput(anchors, classes, np.full((2, 2), 3.0), np.arange(0))
+    engine = Engine(replace(package, nms_iou=of_package), "torch",
+                    options=EngineOptions(score_threshold=0.3, nms_iou=option))
+    decoded, _ = engine._select(output)
+    assert decoded.rows.tolist() == [0, 1][:given_out]
+
+
 def test_the_bank_forgets_when_asked(package):
     def lives(options):
         engine = Engine(package, "torch", options=options)
@@ -204,6 +221,7 @@ def test_dense_depth_is_given_in_range(package):
     assert detections.dense_depth.min() >= 1.0 and detections.dense_depth.max() <= 60.0
 
 
+@pytest.mark.fault(41, 50)
 def test_what_cannot_be_is_refused_with_a_sentence(package, tmp_path):
     with pytest.raises(UserError, match="no onnx file"):
         Engine(package, "onnxruntime")

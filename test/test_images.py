@@ -26,6 +26,7 @@ def decode_compressed(data):
     return images.decode(ros_messages.compressed_image(0, "optical", data), "front")
 
 
+@pytest.mark.fault(13)
 def test_every_colour_order_shows_the_same_red():
     red = np.zeros((4, 6, 3), dtype=np.uint8)
     red[..., 2] = 200
@@ -39,6 +40,7 @@ def test_every_colour_order_shows_the_same_red():
     np.testing.assert_array_equal(decode_compressed(cv2.imencode(".png", red)[1].tobytes()), red)
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize(("pattern", "red_at"), [
     ("rggb", (0, 0)), ("bggr", (1, 1)), ("gbrg", (1, 0)), ("grbg", (0, 1)),
 ])
@@ -50,6 +52,7 @@ def test_bayer_patterns_put_red_where_their_name_says(pattern, red_at):
     assert image[2:-2, 2:-2, :2].max() == 0
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize(("encoding", "order"), [
     ("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv"),
 ])
@@ -60,6 +63,7 @@ def test_yuv422_orders(encoding, order):
     assert (np.abs(image.reshape(-1, 3).astype(int) - [0, 0, 255]).max(axis=0) < 12).all()
 
 
+@pytest.mark.fault(13, 14)
 @pytest.mark.parametrize(("fields", "word"), [
     (("32FC1", 4, 6, 24), "32FC1"), (("rgb8", 4, 6, 17), "step"), (("rgb8", 5, 6, 18), "90"),
     (("rgb8", 0, 6, 18), "6x0"), (("yuv422", 9, 3, 8), "pairs"), (("bayer_rggb8", 2, 36, 36), "too small"),
@@ -69,6 +73,7 @@ def test_images_that_do_not_add_up_are_refused(fields, word):
         decode_raw(bytes(72), *fields)
 
 
+@pytest.mark.fault(15)
 def test_bytes_that_are_no_picture_are_refused():
     jpeg = images.encode_jpeg(np.zeros((32, 48, 3), dtype=np.uint8), 90)
     assert decode_compressed(jpeg).shape == (32, 48, 3)
@@ -97,6 +102,7 @@ def test_an_array_that_is_no_image_is_not_written():
             images.encode_jpeg(array, 90)
 
 
+@pytest.mark.fault(61)
 @given(st.sampled_from(sorted(images.ENCODINGS) + ["16UC1", ""]), st.integers(0, 40), st.integers(0, 40),
        st.integers(0, 200), st.binary(max_size=600))
 def test_any_fields_give_a_picture_of_their_size_or_an_error(encoding, height, width, step, data):
@@ -109,6 +115,7 @@ def test_any_fields_give_a_picture_of_their_size_or_an_error(encoding, height, w
         assert image.dtype == np.uint8
 
 
+@pytest.mark.fault(61)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
 def test_any_bytes_give_a_picture_or_an_error(data, start):
     try:

@@ -6,6 +6,8 @@ import needs_ros  # noqa: F401
 import numpy as np
 import pytest
 from fake_vehicle import MS, Listener
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from node_harness import running
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
@@ -52,8 +54,29 @@ def test_the_node_runs_a_model_package(package):
         assert announced.name == "tiny" and announced.backend.startswith("torch")
 
 
+@pytest.mark.fault(41)
 def test_a_missing_package_is_named(tmp_path):
     with pytest.raises(UserError, match="'model.package' is '/no/such/place'"):
         package_folder("/no/such/place")
     with pytest.raises(UserError, match="has no model.yaml"):
         load_engine(settings_from({"model.package": str(tmp_path)}))
+
+
+@pytest.mark.fault(41)
+def test_a_package_that_is_repaired_can_be_configured_without_a_restart(package):
+    weights = package / "weights.safetensors"
+    parameters = {"model.package": str(package), "model.backend": "torch", "model.device": "cpu", "autostart": False}
+
+    def configure():
+        request = Transition(id=Transition.TRANSITION_CONFIGURE)
+        return harness.call(ChangeState, "/sparse4d_node/change_state", transition=request).success
+
+    with running(engine_factory=load_engine, parameters=parameters, ready=False) as harness:
+        away = weights.rename(package / "away")
+        try:
+            assert not configure()
+            text = harness.diagnosed(lambda d: d["model"]["level"] == "ERROR" and d["model"]["text"])
+            assert str(weights) in text
+        finally:
+            away.rename(weights)
+        assert configure()

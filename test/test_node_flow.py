@@ -87,6 +87,7 @@ def test_output_frame_is_honoured():
         assert [front.x, front.y] == pytest.approx(expected[:2], abs=0.4)
 
 
+@pytest.mark.fault(1)
 def test_a_camera_that_never_appears_means_silence_and_an_error_naming_it():
     with running(parameters={"max_wait_ms": 50.0, "diagnostics.max_image_age_ms": 500.0}) as harness:
         for index in range(5):
@@ -98,6 +99,7 @@ def test_a_camera_that_never_appears_means_silence_and_an_error_naming_it():
         assert not harness.objects.messages and not harness.engine.frames
 
 
+@pytest.mark.fault(2, 3, 4)
 def test_with_one_camera_less_allowed_the_set_goes_out_flagged_and_recovers():
     with running(parameters={"min_cameras": 5, "max_wait_ms": 300.0}) as harness:
         whole = harness.drive(1, 100 * S)[0]
@@ -113,6 +115,7 @@ def test_with_one_camera_less_allowed_the_set_goes_out_flagged_and_recovers():
         assert [f.cameras[4].image is None for f in harness.engine.frames] == [False, True, True, False]
 
 
+@pytest.mark.fault(15)
 def test_a_broken_jpeg_costs_that_image_alone():
     def truncate(name, message):
         if name == "front_left":
@@ -128,6 +131,7 @@ def test_a_broken_jpeg_costs_that_image_alone():
         assert len(harness.drive(1, 100 * S + 100 * MS)[0].objects) == 6
 
 
+@pytest.mark.fault(15)
 def test_with_all_cameras_required_a_broken_image_drops_the_set_and_counts_it():
     def empty(name, message):
         message.data = b"" if name == "back" else message.data
@@ -140,6 +144,7 @@ def test_with_all_cameras_required_a_broken_image_drops_the_set_and_counts_it():
         harness.drive(1, 100 * S + 100 * MS)
 
 
+@pytest.mark.fault(16)
 def test_swapped_topics_are_an_error():
     names = {"front": "front_optical_frame", "back": "back_optical_frame"}
 
@@ -155,6 +160,7 @@ def test_swapped_topics_are_an_error():
         assert not harness.engine.frames
 
 
+@pytest.mark.fault(9)
 def test_stamp_zero_never_mixes_with_real_time():
     def zero(name, message):
         message.header.stamp.sec = message.header.stamp.nanosec = 0
@@ -167,6 +173,7 @@ def test_stamp_zero_never_mixes_with_real_time():
         assert harness.drive(1, 100 * S)[0].bank_epoch == 0
 
 
+@pytest.mark.fault(51)
 def test_a_policy_mismatch_becomes_the_cameras_state():
     with running(parameters={"input_qos": "reliable"}, ready=False) as harness:
         text = harness.diagnosed(lambda d: d.get("camera front", {}).get("state") == "qos_mismatch"
@@ -174,6 +181,7 @@ def test_a_policy_mismatch_becomes_the_cameras_state():
         assert "RELIABILITY" in text
 
 
+@pytest.mark.fault(18, 48)
 def test_slow_inference_takes_the_newest_set_and_counts_the_rest():
     import threading
     begun, go = threading.Event(), threading.Event()
@@ -207,6 +215,7 @@ def test_stride_uses_sets_near_the_training_interval():
         assert harness.diagnosed(lambda d: d["model"]["dropped_rate_policy"] == "8")
 
 
+@pytest.mark.fault(17)
 def test_a_rate_outside_the_packages_range_is_flagged():
     with running() as harness:
         late = harness.drive(2, 100 * S, step_ns=1700 * MS)[1]

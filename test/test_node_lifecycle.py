@@ -51,6 +51,7 @@ def test_reset_service_starts_a_new_epoch_between_two_frames():
         assert ids(after[0]) == [7, 8, 9, 10, 11, 12]
 
 
+@pytest.mark.fault(57)
 def test_reset_during_inference_waits_for_the_frame():
     begun, go = threading.Event(), threading.Event()
 
@@ -98,6 +99,7 @@ def test_lifecycle_by_services_without_autostart():
         assert transition(harness, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state(harness) == "finalized"
 
 
+@pytest.mark.fault(55)
 def test_twenty_rounds_leave_no_thread_behind_and_ids_go_on():
     engines = []
 
@@ -126,6 +128,7 @@ def test_twenty_rounds_leave_no_thread_behind_and_ids_go_on():
         assert not set(ids(first)) & set(ids(last)) and last.bank_epoch >= 20
 
 
+@pytest.mark.fault(41, 44)
 @pytest.mark.parametrize("fault", [UserError("model.yaml: sha256 of weights.onnx does not match"),
                                    MemoryError("sha256: out of memory"), RuntimeError("driver: sha256 unit is gone")])
 def test_a_failed_configuration_can_be_repeated(fault):
@@ -157,6 +160,7 @@ def test_autostart_that_fails_is_fatal():
         assert harness.node.fatal == "the model package /x does not exist"
 
 
+@pytest.mark.fault(59)
 def test_a_late_joiner_gets_the_model_info():
     with running() as harness:
         harness.drive(1, 100 * S)
@@ -167,6 +171,7 @@ def test_a_late_joiner_gets_the_model_info():
         assert message.classes == list(FakePackage().classes)
 
 
+@pytest.mark.fault(58)
 def test_two_namespaces_run_beside_each_other():
     with ros_context() as context:
         harness = Harness(context, FakeEngine())
@@ -197,6 +202,7 @@ def test_two_namespaces_run_beside_each_other():
             harness.end()
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize(("name", "value", "says"), [
     ("score_treshold", 0.2, "Did you mean 'score_threshold'"),
     ("max_objects", -1, "'max_objects' is -1"),
@@ -214,6 +220,7 @@ def set_parameter(harness, name, value):
                         parameters=[Parameter(name=name, value=value)]).results[0]
 
 
+@pytest.mark.fault(54)
 def test_parameters_while_running():
     with running() as harness:
         number = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.9)
@@ -229,6 +236,7 @@ def test_parameters_while_running():
         assert described[0].floating_point_range[0].to_value == 1.0
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(("parameters", "says"), [
     ({"cameras": ["front", "back"]}, "names 2 cameras"),
     ({"cameras": ["back", "front", "front_right", "front_left", "back_left", "back_right"]}, "another order"),

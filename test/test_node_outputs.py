@@ -71,6 +71,7 @@ def test_every_field_of_an_object_is_carried_over():
             assert getattr(item, name) == pytest.approx(column[index], rel=1e-6)
 
 
+@pytest.mark.fault(60)
 def test_no_objects_and_large_ids():
     assert tracked(detections(0)).objects == []
     assert tracked(detections(1, first_id=2 ** 62)).objects[0].track_id == 2 ** 62
@@ -136,12 +137,14 @@ def test_overlay_draws_where_the_box_is_and_survives_any_box():
     assert decoded.shape == image.shape
 
 
-def camera(state, text="", publishers=1, offset_ms=0.0):
+def camera(state, text="", publishers=1, offset_ms=0.0, ahead_ms=-30.0):
     status = CameraStatus(state=state, text=text, age_ms=30.0, rate_hz=10.0, images=5, images_rejected=1,
                           camera_infos=2, camera_infos_rejected=0)
-    return CameraSnapshot("back_left", status, "/camera/back_left/image", publishers, offset_ms, {"used": 4, "late": 1})
+    return CameraSnapshot("back_left", status, "/camera/back_left/image", publishers, offset_ms, ahead_ms,
+                          {"used": 4, "late": 1})
 
 
+@pytest.mark.fault(1, 10, 11, 51)
 @pytest.mark.parametrize(("snapshot", "level", "says"), [
     (camera(CameraState.ACTIVE), diagnostics.OK, "active"),
     (camera(CameraState.WAITING_IMAGE, publishers=0), diagnostics.ERROR, "nobody publishes /camera/back_left/image"),
@@ -149,7 +152,10 @@ def camera(state, text="", publishers=1, offset_ms=0.0):
     (camera(CameraState.REJECTED, "encoding abc unknown"), diagnostics.ERROR, "encoding abc unknown"),
     (camera(CameraState.WAITING_CAMERA_INFO, "no camera_info"), diagnostics.ERROR, "no camera_info"),
     (camera(CameraState.QOS_MISMATCH, "RELIABILITY"), diagnostics.ERROR, "RELIABILITY"),
-    (camera(CameraState.ACTIVE, offset_ms=300.0), diagnostics.ERROR, "+300 ms off those of front"),
+    (camera(CameraState.ACTIVE, offset_ms=300.0), diagnostics.ERROR, "+300 ms off those of the other cameras"),
+    (camera(CameraState.ACTIVE, ahead_ms=1500.0), diagnostics.WARN, "1.5 s ahead of the node's clock"),
+    (camera(CameraState.ACTIVE, ahead_ms=900.0), diagnostics.OK, "active"),
+    (camera(CameraState.ACTIVE, ahead_ms=None, offset_ms=None), diagnostics.OK, "active"),
 ])
 def test_camera_texts_name_the_camera_and_the_cause(snapshot, level, says):
     status = diagnostics.camera_status(snapshot, Settings())
@@ -167,6 +173,7 @@ def pipeline(**changes):
     return PipelineSnapshot(**values | changes)
 
 
+@pytest.mark.fault(10, 38, 45, 47)
 @pytest.mark.parametrize(("changes", "level", "says"), [
     ({}, diagnostics.OK, "running"),
     ({"output_age_ms": None}, diagnostics.OK, "no frame yet"),
@@ -187,6 +194,7 @@ def test_model_texts(changes, level, says):
     assert values["dropped_newer_set"] == "3"
 
 
+@pytest.mark.fault(26, 32)
 def test_ego_and_bank_texts():
     assert diagnostics.ego_status(pipeline()).level == diagnostics.OK
     broken = diagnostics.ego_status(pipeline(ego_error="'odom' does not exist"))

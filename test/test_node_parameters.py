@@ -22,6 +22,7 @@ def test_defaults_are_valid_and_typed():
             assert parameters.checked_value(spec.name, item.default) == item.default
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize(("name", "value", "says"), [
     ("score_treshold", 0.5, "Did you mean 'score_threshold'"),
     ("camera_frames", "x", "does not exist"),

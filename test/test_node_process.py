@@ -3,64 +3,22 @@
 import needs_ros  # noqa: F401
 
 # isort: split
-import os
 import signal
-import subprocess
-import sys
-import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
 from fake_vehicle import MS, FakeVehicle, Listener
-from node_harness import DOMAIN, Harness, ros_context, wait_until
+from node_harness import Harness, ros_context, wait_until
+from node_process import HERE, START_WITHIN_S, process
 
 from sparse4d_ros.msg import ModelInfo, TrackedObject3DArray
 from sparse4d_ros.node import topics
 from sparse4d_ros.node.qos import profile
 
 pytestmark = pytest.mark.ros
-HERE = Path(__file__).parent
 S = 1_000_000_000
-#: The contract is 5 s from the signal; the rest is for a loaded machine to start and end Python.
-LIMIT_S = 15.0
 COMPRESSED = ["--ros-args", "-p", "image_transport:=compressed"]
-
-
-class Process:
-    """The node's process and what it has written so far."""
-
-    def __init__(self, behaviour, arguments):
-        environment = dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN), PYTHONUNBUFFERED="1",
-                           PYTHONPATH=os.pathsep.join([str(HERE), *filter(None, sys.path)]))
-        self.child = subprocess.Popen([sys.executable, str(HERE / "fake_node_process.py"), behaviour, *arguments],
-                                      env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.lines = []
-        self.reader = threading.Thread(target=lambda: self.lines.extend(self.child.stdout), daemon=True)
-        self.reader.start()
-
-    def has_said(self, words):
-        return wait_until(lambda: any(words in line for line in self.lines), LIMIT_S)
-
-    def end(self, number=None):
-        """Exit code, after a signal if one is given."""
-        if number is not None:
-            self.child.send_signal(number)
-        code = self.child.wait(LIMIT_S)
-        self.reader.join(5.0)
-        return code
-
-
-@contextmanager
-def process(behaviour="quick", arguments=()):
-    running = Process(behaviour, list(arguments))
-    try:
-        yield running
-    finally:
-        if running.child.poll() is None:
-            running.child.kill()
-            running.child.wait()
 
 
 @contextmanager
@@ -78,13 +36,15 @@ def test_a_signal_ends_the_idle_node_cleanly(number):
     with process() as node:
         assert node.has_said("model fake")
         assert node.end(number) == 0
-        assert not [line for line in node.lines if "Traceback" in line or "hangs" in line]
+        assert node.tracebacks() == [] and not node.left_behind()
+        assert not [line for line in node.lines if "hangs" in line]
 
 
+@pytest.mark.fault(47, 56)
 def test_a_signal_during_a_hanging_inference_ends_the_node_with_0():
     with process("hang", COMPRESSED) as node, helper() as harness:
         vehicle = FakeVehicle(harness.helper)
-        assert wait_until(vehicle.connected, LIMIT_S)
+        assert wait_until(vehicle.connected, START_WITHIN_S)
         for index in range(50):  # best effort: the first calibration may miss the first images
             vehicle.publish(100 * S + index * 100 * MS)
             if wait_until(lambda: any("inference has begun" in line for line in node.lines), 0.3):
@@ -94,6 +54,7 @@ def test_a_signal_during_a_hanging_inference_ends_the_node_with_0():
         assert any("hangs" in line for line in node.lines)
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize(("arguments", "says"), [
     (["-p", "score_treshold:=0.1"], "The parameter 'score_treshold' does not exist. Did you mean 'score_threshold'?"),
     (["-p", "max_objects:=many"], "The parameter 'max_objects' is 'many'; it must be an integer."),
@@ -105,6 +66,7 @@ def test_a_wrong_parameter_ends_the_start_with_a_sentence(arguments, says):
         assert any(says in line for line in node.lines)
 
 
+@pytest.mark.fault(41)
 def test_a_missing_model_ends_the_autostart_with_a_sentence():
     with process("real", ["--ros-args", "-p", "model.package:=/there/is/nothing"]) as node:
         assert node.end() == 1
@@ -122,7 +84,7 @@ def test_the_shipped_parameter_file_and_remappings_work_on_the_command_line():
         info = Listener(harness.helper, ModelInfo, "/roof/eyes/model_info", profile("latched"))
         vehicle = FakeVehicle(harness.helper, topic_pattern=("/camera/{name}/image/compressed",
                                                              "/camera/{name}/camera_info"))
-        assert wait_until(vehicle.connected, LIMIT_S)
+        assert wait_until(vehicle.connected, START_WITHIN_S)
         for index in range(50):
             vehicle.publish(100 * S + index * 100 * MS)
             if objects.wait(lambda messages: messages, 0.3):

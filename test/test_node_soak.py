@@ -29,6 +29,7 @@ def resident_mib():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2 ** 20
 
 
+@pytest.mark.fault(60)
 def test_memory_is_flat_and_every_frame_is_answered():
     engine = FakeEngine()
     engine.frames = Forgetful()

@@ -26,6 +26,7 @@ def wait_for_first(worker):
         time.sleep(0.001)
 
 
+@pytest.mark.fault(48)
 def test_newest_only_and_every_drop_counted():
     gate = Gate()
     worker = Worker(gate, on_error=lambda error: None)
@@ -40,6 +41,7 @@ def test_newest_only_and_every_drop_counted():
     assert worker.replaced == 9 and worker.finished == 2
 
 
+@pytest.mark.fault(46)
 def test_an_exception_costs_one_job():
     errors, done = [], threading.Event()
 
@@ -75,6 +77,7 @@ def test_an_exception_in_the_error_handler_does_not_end_the_thread(capsys):
     assert "second" in capsys.readouterr().err
 
 
+@pytest.mark.fault(47)
 def test_watchdog_and_stop_of_a_hanging_job():
     now = [0.0]
     gate = Gate()
@@ -103,6 +106,7 @@ def test_clear_forgets_what_waits():
     assert gate.done == [1] and worker.replaced == 1
 
 
+@pytest.mark.fault(55)
 def test_no_thread_is_left_behind():
     before = threading.active_count()
     for _ in range(20):

@@ -42,8 +42,14 @@ def test_what_is_saved_is_loaded(folder):
     assert package.model == expected.model and package.cameras == expected.cameras
     assert np.abs(package.vehicle_from_model - expected.vehicle_from_model).max() < 1e-12
     assert package.path("weights").read_bytes() == b"numbers"
+    assert package.nms_iou is None
+    change(folder, "nms_iou", to=0.1)
+    package = ModelPackage.load(folder)
+    package.save(folder)
+    assert ModelPackage.load(folder).nms_iou == 0.1
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize("path, value, text", [
     (("format_version",), 2, "format_version is 2; this program reads 1"),
     (("classes",), ["car"], "classes has 1 names, but model.num_classes is 10"),
@@ -54,6 +60,8 @@ def test_what_is_saved_is_loaded(folder):
     (("input", "std"), [1, 1, 0], "input.std must be above 0"),
     (("interval_range_s",), [0.5, 0.1], "interval_range_s must be two ascending"),
     (("vehicle_from_model", "quaternion_xyzw"), [0, 0, 0, 2], "quaternion has length 2"),
+    (("nms_iou",), 1.0, "nms_iou must be below 1"),
+    (("nms_iou",), "much", "nms_iou must be a number"),
     (("model", "num_temporal"), 31, "num_temporal"),
     (("model", "wings"), 2, "model.wings is not a known field"),
     (("model", "embed_dims"), 1.5, "model.embed_dims must be of type int"),
@@ -68,6 +76,7 @@ def test_a_wrong_field_is_named(folder, path, value, text):
     assert str(folder) in str(caught.value)
 
 
+@pytest.mark.fault(41)
 def test_absent_and_altered_files_are_named(folder):
     package = ModelPackage.load(folder)
     with pytest.raises(UserError, match="no onnx file"):

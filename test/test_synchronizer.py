@@ -85,6 +85,7 @@ def test_spread_is_inclusive_and_beyond_it_nothing_joins():
     assert rig.add("back_right", 100.001, at_ms=5) is None
 
 
+@pytest.mark.fault(1)
 def test_fault_01_camera_never_appears_no_output():
     rig = Rig()
     rig.drive(20, cameras=CAMERAS[:-1])
@@ -93,6 +94,7 @@ def test_fault_01_camera_never_appears_no_output():
     assert rig.counters("front").unmatched == 20
 
 
+@pytest.mark.fault(2)
 def test_fault_02_camera_missing_with_min_cameras_is_degraded_after_the_wait():
     rig = Rig(min_cameras=5)
     rig.trigger(0, CAMERAS[:-1])
@@ -103,12 +105,14 @@ def test_fault_02_camera_missing_with_min_cameras_is_degraded_after_the_wait():
     assert (frame_set.complete_ns - SECOND) / MS == 65.0
 
 
+@pytest.mark.fault(2)
 def test_fault_02_one_camera_too_few_gives_nothing():
     rig = Rig(min_cameras=5)
     rig.drive(10, cameras=CAMERAS[:4])
     assert rig.sets == []
 
 
+@pytest.mark.fault(2)
 def test_fault_02_dead_reference_is_stood_in_for():
     rig = Rig(min_cameras=5)
     rig.drive(30, cameras=CAMERAS[1:])
@@ -120,12 +124,14 @@ def test_fault_02_dead_reference_is_stood_in_for():
     assert [ms(frame_set) for frame_set in rig.sets] == sorted({ms(frame_set) for frame_set in rig.sets})
 
 
+@pytest.mark.fault(1)
 def test_fault_02_no_stand_in_while_all_cameras_are_required():
     rig = Rig()
     rig.drive(30, cameras=CAMERAS[1:])
     assert rig.sets == []
 
 
+@pytest.mark.fault(3)
 def test_fault_03_dead_cameras_last_image_is_never_used_again():
     rig = Rig(min_cameras=5)
     rig.drive(5)
@@ -137,6 +143,7 @@ def test_fault_03_dead_cameras_last_image_is_never_used_again():
     assert rig.counters("back").used == 5 and rig.counters("back").unmatched == 1
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("dead", ["front", "back"])
 def test_fault_04_camera_comes_back(dead):
     rig = Rig(min_cameras=5)
@@ -149,6 +156,7 @@ def test_fault_04_camera_comes_back(dead):
     assert len(rig.sets) - before == 5 and rig.synchronizer.epoch == 0
 
 
+@pytest.mark.fault(5)
 def test_fault_05_all_cameras_stop_and_return():
     rig = Rig()
     rig.drive(5)
@@ -158,6 +166,7 @@ def test_fault_05_all_cameras_stop_and_return():
     assert rig.trigger(5000) is not None
 
 
+@pytest.mark.fault(6)
 def test_fault_06_late_camera_is_left_out_and_never_joins_the_next_set():
     rig = Rig(min_cameras=5)
     rig.drive(5)
@@ -172,6 +181,7 @@ def test_fault_06_late_camera_is_left_out_and_never_joins_the_next_set():
         assert states(frame_set) == {"back_right": InputState.LATE}
 
 
+@pytest.mark.fault(6)
 def test_fault_06_late_camera_drops_the_set_when_all_are_required():
     rig = Rig()
     rig.drive(3)
@@ -182,6 +192,7 @@ def test_fault_06_late_camera_drops_the_set_when_all_are_required():
     assert {entry.stamp_ns for entry in frame_set.entries.values()} == {START + 400 * MS}
 
 
+@pytest.mark.fault(7)
 def test_fault_07_out_of_order_image_is_dropped_and_counted():
     rig = Rig()
     rig.add("front", 100)
@@ -190,6 +201,7 @@ def test_fault_07_out_of_order_image_is_dropped_and_counted():
     assert ms(rig.trigger(100, CAMERAS[1:])) == 100
 
 
+@pytest.mark.fault(8)
 def test_fault_08_duplicate_stamp_is_replaced_with_one_output():
     rig = Rig()
     rig.add("front", 100, payload="first")
@@ -201,6 +213,7 @@ def test_fault_08_duplicate_stamp_is_replaced_with_one_output():
     assert len(rig.sets) == 1 and rig.counters("front").duplicate == 2 and rig.counters("back").duplicate == 1
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("stamp_ns", [0, -5])
 def test_fault_09_stamp_zero_is_rejected(stamp_ns):
     synchronizer = Synchronizer(CAMERAS, "front")
@@ -213,6 +226,7 @@ def test_fault_09_stamp_zero_is_rejected(stamp_ns):
     assert rig.synchronizer.epoch == 0 and rig.trigger(300) is not None
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("camera", ["front", "back"])
 def test_fault_10_one_stray_future_stamp_costs_that_camera_only(camera):
     rig = Rig()
@@ -224,6 +238,7 @@ def test_fault_10_one_stray_future_stamp_costs_that_camera_only(camera):
     assert rig.synchronizer.epoch == 0 and rig.counters(camera).cleared + rig.counters(camera).unmatched == 1
 
 
+@pytest.mark.fault(10)
 def test_fault_10_stray_future_set_does_not_block_what_follows():
     rig = Rig(min_cameras=1)
     rig.drive(5)
@@ -234,7 +249,8 @@ def test_fault_10_stray_future_set_does_not_block_what_follows():
     assert rig.synchronizer.epoch == 1 and ms(rig.sets[-1]) > 4000
 
 
-@pytest.mark.parametrize("camera_off", ["back", "back_right"])  # in the middle and last of a trigger
+@pytest.mark.fault(11)
+@pytest.mark.parametrize("camera_off", ["front", "back", "back_right"])  # first, in the middle and last of a trigger
 @pytest.mark.parametrize("offset_ms", [300, -300, 1000, 137])
 def test_fault_11_clock_off_gives_no_sets_and_the_offset_is_told(offset_ms, camera_off):
     """300 ms are three whole periods at 10 Hz: the stamps alone would match other images' stamps."""
@@ -251,6 +267,7 @@ def test_fault_11_clock_off_gives_no_sets_and_the_offset_is_told(offset_ms, came
     assert rig.synchronizer.clock_offset_ms("back_left") == 0.0
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_fault_17_rate_changes(factor):
     rig = Rig()
@@ -259,6 +276,7 @@ def test_fault_17_rate_changes(factor):
     assert len(rig.sets) == 40 and not any(frame_set.degraded for frame_set in rig.sets)
 
 
+@pytest.mark.fault(18)
 def test_fault_18_burst_after_a_stall_gives_the_newest_set():
     rig = Rig()
     rig.drive(5)
@@ -271,6 +289,7 @@ def test_fault_18_burst_after_a_stall_gives_the_newest_set():
     assert not rig.trigger(1500).degraded
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("dead", [None, "back", "front"])
 def test_fault_33_bag_loop_goes_on_in_a_new_epoch(dead):
     rig = Rig(min_cameras=5 if dead else None)
@@ -287,6 +306,7 @@ def test_fault_33_bag_loop_goes_on_in_a_new_epoch(dead):
         assert stamps == sorted(set(stamps)) and len(stamps) >= (10 if dead == "front" else 20)
 
 
+@pytest.mark.fault(33)
 def test_fault_33_images_from_before_the_loop_that_come_after_it():
     rig = Rig()
     rig.drive(50)
@@ -298,6 +318,7 @@ def test_fault_33_images_from_before_the_loop_that_come_after_it():
     assert {frame_set.epoch for frame_set in rig.sets[50:]} == {1}
 
 
+@pytest.mark.fault(34)
 def test_fault_34_small_backward_step_drops_the_frame_only():
     rig = Rig()
     rig.drive(5)
@@ -308,6 +329,7 @@ def test_fault_34_small_backward_step_drops_the_frame_only():
     assert rig.trigger(600).epoch == 0
 
 
+@pytest.mark.fault(35)
 def test_fault_35_backward_step_of_a_second_resets():
     rig = Rig()
     rig.drive(20)
@@ -319,6 +341,7 @@ def test_fault_35_backward_step_of_a_second_resets():
     assert ms(frame_set) == 900 and frame_set.epoch == 1
 
 
+@pytest.mark.fault(36)
 def test_fault_36_pause_is_no_reset():
     rig = Rig()
     rig.drive(5)
@@ -327,12 +350,14 @@ def test_fault_36_pause_is_no_reset():
     assert len(rig.sets) == 10 and rig.synchronizer.epoch == 0
 
 
+@pytest.mark.fault(37)
 def test_fault_37_seek_forward_goes_on_at_once():
     rig = Rig()
     rig.drive(5)
     assert ms(rig.trigger(30_000, at_ms=600)) == 30_000
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("rate", [0.3, 3.0])
 def test_fault_39_bag_at_another_rate(rate):
     """Offsets between cameras are stamped time: slowed down, they outlast max_wait_ms."""

@@ -73,6 +73,7 @@ def test_two_branches_meet_at_their_common_parent(source):
     close(source.lookup("left", "right", T0 + SECOND), expected)
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("seed", range(4))
 def test_interpolation_is_linear_and_slerp(source, seed):
     generator = np.random.default_rng(seed)
@@ -135,6 +136,7 @@ def test_unknown_frames_are_named(source):
         source.lookup("/odom", "base_link", T0)
 
 
+@pytest.mark.fault(32)
 def test_fault_32_two_trees_are_not_connected(source):
     feed(source, stamped("odom", "base_link", T0))
     feed(source, stamped("rig", "camera", 0), static=True)
@@ -144,6 +146,7 @@ def test_fault_32_two_trees_are_not_connected(source):
         source.latest_time_ns("camera", "odom")
 
 
+@pytest.mark.fault(31)
 def test_fault_31_old_and_repeated_transforms_have_no_effect(source):
     feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
     feed(source, stamped("odom", "base_link", T0 + 20 * SECOND, (2, 0, 0)))
@@ -154,12 +157,14 @@ def test_fault_31_old_and_repeated_transforms_have_no_effect(source):
         source.lookup("odom", "base_link", T0 + 5 * SECOND)
 
 
+@pytest.mark.fault(25)
 def test_fault_25_newer_static_transform_takes_over(source):
     feed(source, stamped("base_link", "camera", T0, (1, 0, 0)), static=True)
     feed(source, stamped("base_link", "camera", T0, (2, 0, 0)), static=True)
     close(source.lookup("base_link", "camera", T0), rigid((2, 0, 0)))
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("quaternion", [(0, 0, 0, 0), (0, 0, 0, 1.1), (0, 0, 0.3, 0.2), (np.nan, 0, 0, 1)])
 def test_fault_30_broken_quaternions_are_not_taken(source, quaternion):
     feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
@@ -173,12 +178,14 @@ def test_of_two_poses_for_one_time_the_later_message_counts(source):
     close(source.lookup("odom", "base_link", T0), rigid((2, 0, 0)))
 
 
+@pytest.mark.fault(30)
 def test_fault_30_nan_translation_is_not_taken(source):
     feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
     feed(source, stamped("odom", "base_link", T0 + SECOND, (np.inf, np.nan, 0)))
     assert source.latest_time_ns("odom", "base_link") == T0
 
 
+@pytest.mark.fault(33)
 def test_fault_33_clear_forgets_what_moves_and_keeps_what_is_static(source):
     feed(source, stamped("base_link", "camera", 0, (1, 0, 0)), static=True)
     feed(source, stamped("odom", "base_link", T0 + 20 * SECOND))
@@ -190,6 +197,7 @@ def test_fault_33_clear_forgets_what_moves_and_keeps_what_is_static(source):
     close(source.lookup("base_link", "camera", T0), rigid((1, 0, 0)))
 
 
+@pytest.mark.fault(27)
 def test_fault_27_waiting_ends_as_soon_as_the_transform_is_there(source):
     feed(source, stamped("odom", "base_link", T0))
     late = threading.Timer(0.05, lambda: feed(source, stamped("odom", "base_link", T0 + SECOND, (1, 0, 0))))
@@ -325,6 +333,7 @@ def test_can_transform_and_leading_slash_of_old_publishers():
     assert buffer.can_transform("odom", "base_link", T0) and not buffer.can_transform("odom", "base_link", T0 + 1)
 
 
+@pytest.mark.fault(61)
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.integers(0, 2**62),
                           st.tuples(*[st.floats()] * 3), st.tuples(*[st.floats()] * 4)), max_size=8),

@@ -75,6 +75,11 @@ class Camera:
         """Optical frame: the configured one, else the images', else camera_info's; "" while unknown."""
         return self._configured_frame or self._image_frame or (self.calibration.frame_id if self.calibration else "")
 
+    @property
+    def distortion_ignored(self) -> bool:
+        """The lens bends lines and nobody asked to straighten them."""
+        return self.calibration is not None and self.calibration.distorted and not self._undistort
+
     def on_camera_info(self, message: Any) -> str:
         """Take a CameraInfo: a sentence for the log if something changed, else "". ``CameraError`` if it is wrong.
 
@@ -95,7 +100,7 @@ class Camera:
         self._optics = (calibration, Undistorter(calibration) if self._undistort and calibration.distorted else None)
         text = (f"camera '{self.name}': {'calibrated' if first else 'new calibration'}, "
                 f"{calibration.width}x{calibration.height}, focal length {calibration.intrinsic[0, 0]:.1f} px")
-        if calibration.distorted and not self._undistort:
+        if self.distortion_ignored:
             text += (f"; its {calibration.distortion_model} distortion is not zero and is ignored, "
                      "set undistort to take it out")
         return text

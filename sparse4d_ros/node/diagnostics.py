@@ -29,8 +29,10 @@ class CameraSnapshot:
     status: CameraStatus
     topic: str
     publishers: int
-    #: By how much its clock seems ahead of the reference camera's; None if unknown.
+    #: By how much its clock seems ahead of most cameras'; None if unknown.
     offset_ms: float | None
+    #: Its last stamp minus the node's clock; None while either is unknown.
+    ahead_ms: float | None
     #: What became of its images, by the names of synchronizer.Counters.
     counters: Mapping[str, int]
 
@@ -77,8 +79,11 @@ def camera_status(camera: CameraSnapshot, settings: Settings) -> DiagnosticStatu
     elif status.state is CameraState.ACTIVE:
         level, text = OK, f"camera {name}: active"
         if camera.offset_ms is not None and abs(camera.offset_ms) > settings.max_stamp_spread_ms:
-            level, text = ERROR, (f"camera {name}: its stamps are {camera.offset_ms:+.0f} ms off those of "
-                                  f"{settings.reference_camera}; check its clock")
+            level, text = ERROR, (f"camera {name}: its stamps are {camera.offset_ms:+.0f} ms off those of the other "
+                                  "cameras; check its clock")
+        elif camera.ahead_ms is not None and camera.ahead_ms > _FUTURE_MS:
+            level, text = WARN, (f"camera {name}: its stamps are {camera.ahead_ms / 1e3:.1f} s ahead of the node's "
+                                 "clock; check both clocks")
     values = {"state": status.state.value, "topic": camera.topic, "publishers": camera.publishers,
               "age_ms": _number(status.age_ms), "rate_hz": _number(status.rate_hz, 1),
               "offset_ms": _number(camera.offset_ms, 1), "images": status.images,

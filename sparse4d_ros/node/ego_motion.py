@@ -7,7 +7,8 @@ stamp → camera. A pose that is not known is never assumed: the frame set waits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,10 +97,22 @@ class EgoMotion:
 
     def _exact(self, reference_ns: int, stamps: Mapping[str, int],
                frames: Mapping[str, str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        fixed_from_vehicle = self._source.lookup(self._fixed_frame, self._vehicle_frame, reference_ns)
-        return fixed_from_vehicle, {
-            name: self._source.lookup_full(frames[name], stamp_ns, self._vehicle_frame, reference_ns, self._fixed_frame)
-            for name, stamp_ns in stamps.items()}
+        with self._naming(self._fixed_frame):
+            fixed_from_vehicle = self._source.lookup(self._fixed_frame, self._vehicle_frame, reference_ns)
+        cameras = {}
+        for name, stamp_ns in stamps.items():
+            with self._naming(frames[name]):
+                cameras[name] = self._source.lookup_full(
+                    frames[name], stamp_ns, self._vehicle_frame, reference_ns, self._fixed_frame)
+        return fixed_from_vehicle, cameras
+
+    @contextmanager
+    def _naming(self, target: str) -> Iterator[None]:
+        """Puts both frames in front of a lookup's error: tf2 names one of them, or none."""
+        try:
+            yield
+        except TransformError as error:
+            raise type(error)(f"no transform from '{self._vehicle_frame}' to '{target}': {error}") from error
 
     def _fallback(self, error: TransformError, reference_ns: int, stamps: Mapping[str, int], frames: Mapping[str, str],
                   ) -> tuple[tuple[np.ndarray | None, dict[str, np.ndarray]], bool]:
@@ -108,10 +121,18 @@ class EgoMotion:
             if self._max_extrapolation_ns > 0 and isinstance(error, ExtrapolationException):
                 return self._extrapolated(reference_ns, stamps, frames), True
             if not self._require_ego_motion:
-                return (None, {name: self._source.lookup(frames[name], self._vehicle_frame) for name in stamps}), False
+                return (None, self._latest_extrinsics(stamps, frames)), False
         except TransformError as second:
             error = second
         raise EgoMotionError(str(error)) from error
+
+    def _latest_extrinsics(self, names: Iterable[str], frames: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Each camera's pose in the vehicle at the newest time it is known: it is static, or nearly so."""
+        found = {}
+        for name in names:
+            with self._naming(frames[name]):
+                found[name] = self._source.lookup(frames[name], self._vehicle_frame)
+        return found
 
     def _extrapolated(self, reference_ns: int, stamps: Mapping[str, int],
                       frames: Mapping[str, str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -138,10 +159,8 @@ class EgoMotion:
             return last @ step
 
         reference = pose_at(reference_ns)
-        # The extrinsic is asked for at the newest time it is known: it is static, or nearly so.
-        return reference, {
-            name: self._source.lookup(frames[name], self._vehicle_frame) @ inverse(pose_at(stamp_ns)) @ reference
-            for name, stamp_ns in stamps.items()}
+        return reference, {name: extrinsic @ inverse(pose_at(stamps[name])) @ reference
+                           for name, extrinsic in self._latest_extrinsics(stamps, frames).items()}
 
     def _extrinsic(self, camera_frame: str, time_ns: int) -> np.ndarray | None:
         try:

@@ -36,6 +36,8 @@ class CameraInputs:
         self._epoch = self.synchronizer.epoch
         #: Resolved topic of each camera's images, for diagnostics.
         self.topics: dict[str, str] = {}
+        #: Stamp of each camera's last image, whatever became of it.
+        self.stamps_ns: dict[str, int] = {}
         self._subscriptions = []
         for name in settings.cameras:
             self._subscribe(name, settings)
@@ -76,8 +78,9 @@ class CameraInputs:
     def _on_image(self, name: str, camera: Camera, message: Image | CompressedImage) -> None:
         now_ns = time.monotonic_ns()
         camera.on_image(now_ns)
+        self.stamps_ns[name] = messages.nanoseconds(message.header.stamp)
         if self.enabled:
-            self._take(self.synchronizer.add(name, messages.nanoseconds(message.header.stamp), message, now_ns))
+            self._take(self.synchronizer.add(name, self.stamps_ns[name], message, now_ns))
             self._arm(now_ns)
 
     def _on_info(self, name: str, camera: Camera, message: CameraInfo) -> None:
@@ -86,7 +89,9 @@ class CameraInputs:
         except CameraError as error:
             self._log.error(f"camera_info_{name}", str(error))
             return
-        if notice:
+        if notice and camera.distortion_ignored:
+            self._log.warning(f"distortion_{name}", notice)
+        elif notice:
             self._log.info(notice)
 
     def _poll(self) -> None:

@@ -1,9 +1,11 @@
-"""Entry point of the node's process: one single-threaded executor, signals, exit codes."""
+"""Entry point of the node's process: signals and exit codes.
+
+The imports below take seconds, and a signal must count from the first moment on: everything but the
+standard library is imported after the signals are caught.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import os
 import signal
 import sys
@@ -11,86 +13,70 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
-
-from sparse4d_ros.errors import UserError
-from sparse4d_ros.node.engine_loader import load_engine
-from sparse4d_ros.node.log import ForwardToRos
-from sparse4d_ros.node.sparse4d_node import Sparse4DNode
-
 #: A process that was told to stop is gone after this, whatever hangs.
 _EXIT_WITHIN_S = 4.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any] = load_engine) -> int:
-    """Run the node until SIGINT or SIGTERM (exit 0); 1 if it cannot start, with one sentence on stderr."""
-    signals = _catch_signals()
-    keep_image_blocks()
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM (exit 0); 1 if it cannot start, with one sentence on stderr.
+
+    ``engine_factory`` makes the engine from the settings; None loads the model package.
+    """
+    stop = StopSignals()
     try:
-        node = Sparse4DNode(engine_factory)
-    except UserError as error:
-        print(f"sparse4d_node: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 1
-    logging.getLogger("sparse4d_ros").addHandler(ForwardToRos(node.get_logger()))
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    told = threading.Event()
-    threading.Thread(target=_watch_signals, args=(signals, told, executor.wake), name="signals", daemon=True).start()
-    while not told.is_set() and not node.fatal and rclpy.ok():
-        executor.spin_once()
-    stopped = node.close()
-    if node.fatal:
-        print(f"sparse4d_node: {node.fatal}", file=sys.stderr)
-    code = 1 if node.fatal else 0
-    if not stopped:
-        _leave(code)  # a thread sits in native code: an orderly interpreter exit could wait for it
-    executor.remove_node(node)
-    node.destroy_node()
-    executor.shutdown(timeout_sec=1.0)
-    rclpy.try_shutdown()
-    return code
+        from sparse4d_ros.node.process import run
+
+        return run(arguments, engine_factory, stop)
+    finally:
+        stop.ignore()
 
 
-def keep_image_blocks() -> None:
-    """Have glibc keep large blocks: otherwise each image's memory is returned and faulted in anew."""
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, 32 << 20)
-        libc.mallopt(trim_threshold, 128 << 20)
-    except (OSError, AttributeError):
-        pass  # another C library, which has its own ways
-
-
-def _catch_signals() -> int:
-    """File descriptor that becomes readable at SIGINT and SIGTERM.
+class StopSignals:
+    """SIGINT and SIGTERM, heard by a thread of its own.
 
     Python runs handlers in the main thread between two lines of Python; that thread may be inside a
-    library for long. The descriptor is written at once, and a thread of its own reads it. rclpy's
-    handlers are not used: they end the context before the node could deactivate in order.
+    library for long. A descriptor is written at once, and the thread reads it. rclpy's handlers are
+    not used: they end the context before the node could deactivate in order.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: None)
-    signal.set_wakeup_fd(writer)
-    return reader
+
+    def __init__(self) -> None:
+        #: Set by the first signal.
+        self.told = threading.Event()
+        self._wake: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+        self._reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, frame: None)
+        signal.set_wakeup_fd(writer)
+        threading.Thread(target=self._watch, name="signals", daemon=True).start()
+
+    def wake_with(self, wake: Callable[[], object]) -> None:
+        """From now on the first signal calls ``wake`` and gives the process time to end in order; before, it
+        ends at once."""
+        with self._lock:
+            self._wake = wake
+
+    def ignore(self) -> None:
+        """The process ends by itself: a further signal must not kill it while the interpreter leaves."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _watch(self) -> None:
+        os.read(self._reader, 1)
+        with self._lock:
+            self.told.set()
+            if self._wake is None:
+                leave(0)  # nothing has begun that must be ended in order
+            self._wake()
+        threading.Event().wait(_EXIT_WITHIN_S)
+        print("sparse4d_node: something hangs; leaving without it", file=sys.stderr)
+        leave(0)
 
 
-def _watch_signals(signals: int, told: threading.Event, wake: Callable[[], None]) -> None:
-    os.read(signals, 1)
-    told.set()
-    wake()
-    threading.Event().wait(_EXIT_WITHIN_S)
-    print("sparse4d_node: something hangs; leaving without it", file=sys.stderr)
-    _leave(0)
-
-
-def _leave(code: int) -> None:
+def leave(code: int) -> None:
+    """End the process at once, without waiting for any thread."""
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(code)

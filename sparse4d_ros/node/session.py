@@ -80,7 +80,13 @@ class Session:
         return [CameraSnapshot(
             name, camera.status(now_ns), self.inputs.topics[name],
             self._node.count_publishers(self.inputs.topics[name]), synchronizer.clock_offset_ms(name),
+            self._ahead_ms(self.inputs.stamps_ns.get(name)),
             dataclasses.asdict(synchronizer.counters[name])) for name, camera in self.cameras.items()]
+
+    def _ahead_ms(self, stamp_ns: int | None) -> float | None:
+        """Stamp minus the node's clock; None without a stamp, or while simulated time has not begun."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        return (stamp_ns - now_ns) / 1e6 if stamp_ns is not None and now_ns else None
 
     def _on_set(self, frame_set: FrameSet) -> None:
         if self._stride is None or self._stride.take(frame_set.reference_stamp_ns):

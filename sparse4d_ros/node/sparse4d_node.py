@@ -103,7 +103,7 @@ class Sparse4DNode(LifecycleNode):
                                 self._statistics, self._log, self._give_up.trigger)
         self._session.set_enabled(self._enabled)
         # A full collection over all that is loaded stops every thread for tens of milliseconds: leave
-        # what exists now out of it. Undone when the model is released.
+        # what exists now out of it. Undone when the session ends.
         gc.freeze()
         return super().on_activate(state)
 
@@ -152,6 +152,9 @@ class Sparse4DNode(LifecycleNode):
             self._hung = session
             self.get_logger().error("the frame in work did not end in time: the network hangs")
         self._outputs.clear_markers()
+        del session
+        gc.unfreeze()
+        gc.collect()  # the session sits in a cycle of callbacks, and was frozen with everything else
 
     def _release(self) -> None:
         if self._outputs is not None:
@@ -163,7 +166,6 @@ class Sparse4DNode(LifecycleNode):
                 self._state = engine.reset(self._state)
             engine.close()
         del engine
-        gc.unfreeze()
         gc.collect()  # device memory goes with the last reference, which may sit in a cycle of callbacks
 
     # Callbacks, all in the executor's thread

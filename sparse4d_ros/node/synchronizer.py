@@ -25,6 +25,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median_low
 from typing import Any
 
 from sparse4d_ros.node.camera_track import BufferedImage, CameraTrack
@@ -145,12 +146,14 @@ class Synchronizer:
         return {name: replace(track.counters, buffered=len(track.images)) for name, track in self._tracks.items()}
 
     def clock_offset_ms(self, camera: str) -> float | None:
-        """How far this camera's clock seems ahead of the reference camera's; None until both were seen.
+        """How far this camera's clock seems ahead of most (of two: of the reference camera's); None until seen.
 
         From arrivals, so a difference in transport delay is in it: tens of milliseconds mean nothing.
         """
-        own, reference = self._tracks[camera].delay_ns(), self._reference.delay_ns()
-        return None if own is None or reference is None else (reference - own) / 1e6
+        own = self._tracks[camera].delay_ns()
+        known = [delay for track in self._tracks.values() if (delay := track.delay_ns()) is not None]
+        usual = median_low(known) if len(known) > 2 else self._reference.delay_ns()
+        return None if own is None or usual is None else (usual - own) / 1e6
 
     # -- what an arriving image means ---------------------------------------------------------------
 

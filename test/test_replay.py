@@ -46,11 +46,17 @@ def start(*arguments):
 
 
 def run(*arguments):
-    """Run to the end: ``(exit status, stdout, stderr)``, without Kilted's warning of the profile variable."""
+    """Run to the end: ``(exit status, stdout, stderr)``."""
     process = start(*arguments)
+    out, err = ended(process)
+    return process.returncode, out, err
+
+
+def ended(process):
+    """What a process that ends wrote, ``(stdout, stderr)``, without Kilted's warning of the profile variable."""
     out, err = process.communicate(timeout=DEADLINE_S)
     own = [line for line in err.splitlines(keepends=True) if "FASTRTPS_DEFAULT_PROFILES_FILE" not in line]
-    return process.returncode, out, "".join(own)
+    return out, "".join(own)
 
 
 class Listener:
@@ -110,7 +116,7 @@ def test_everything_arrives_once_and_in_order(bag):
     with Listener({**IMAGES, **OTHERS}) as listener:
         process = start("--bag", bag, "--rate", 2, "--wait-for-subscribers", 1)
         listener.spin_until(lambda: process.poll() is not None)
-        out, err = process.communicate()
+        out, err = ended(process)
         assert process.returncode == 0, err
         listener.take_rest()
     for topic in (*IMAGES, "/tf", "/tf_static"):
@@ -148,7 +154,7 @@ def test_loop_starts_again_until_interrupted(bag):
             listener.spin_until(lambda: len(listener.received[topic]) > 2 * FRAMES)
         finally:
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=DEADLINE_S)
+        out, err = ended(process)
         listener.take_rest()
     assert process.returncode == 0
     assert err == ""

@@ -21,6 +21,8 @@ COMMANDS = {
     "simulate": ("sparse4d_ros.simulation.command", "render synthetic six-camera drives, as bags or for training"),
     "train": ("sparse4d_ros.training.command", "train a model on drives"),
     "evaluate": ("sparse4d_ros.evaluation.command", "score a model, or recorded tracks, on a bag with ground truth"),
+    "nuscenes-to-bag": ("sparse4d_ros.data.nuscenes_to_bag", "write scenes of nuScenes as bags with ground truth"),
+    "bag-to-arrays": ("sparse4d_ros.data.bag_to_arrays", "make drives for training of bags with ground truth"),
     "samples-to-bag": ("sparse4d_ros.data.samples", "write a folder of pictures with sequence.json as a bag"),
     "benchmark": ("sparse4d_ros.deploy.benchmark", "time engine and backends, one table with ratios"),
 }

@@ -17,7 +17,8 @@ BESIDE = {("node", "deploy"), ("evaluation", "data")}
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "vision_msgs", "tf2_ros", "tf2_msgs", "cv_bridge", "visualization_msgs",
        "diagnostic_msgs", "std_msgs", "std_srvs", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces"}
 #: Modules of a command wire rooms together and stand on the command line's floor, wherever they lie.
-COMMANDS = {"data/samples.py", "simulation/command.py", "training/command.py", "evaluation/command.py"}
+COMMANDS = {"data/samples.py", "data/bag_to_arrays.py", "simulation/command.py", "training/command.py",
+            "evaluation/command.py"}
 #: Where PyTorch may be imported when a module is.
 TORCH = ("model/", "training/", "deploy/", "engine/torch_backend.py")
 

@@ -18,13 +18,15 @@ from rosbags.interfaces import Connection
 
 from sparse4d_ros import geometry
 from sparse4d_ros.data import bag_files, camera_sets, images, ros_messages
-from sparse4d_ros.data.bag_writer import GROUND_TRUTH_TOPIC
+from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
 from sparse4d_ros.data.transforms import TransformTree
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
 #: The order of the models we ship; cameras of other names follow in alphabetical order.
 CAMERA_ORDER = ("front", "front_right", "front_left", "back", "back_left", "back_right")
+#: Where the ego motion is looked for, the best first (REP-105: a pose in ``map`` may jump).
+FIXED_FRAMES = ("odom", "map")
 
 _IMAGE_TYPES = (ros_messages.IMAGE, ros_messages.COMPRESSED_IMAGE)
 
@@ -37,6 +39,7 @@ class BagDrive:
     ``cameras``: names in model order, or a mapping of name to image topic where topics are not
     called ``/camera/<name>/image`` (with ``/compressed``, or raw without). camera_info is taken
     from beside the image topic, as image_transport does. None takes every camera of the bag.
+    ``fixed_frame`` None takes ``odom`` or, in a bag whose transforms lead to no ``odom``, ``map``.
 
     Sets that lack a camera (unless ``min_cameras`` allows it: then its image is None) or whose
     time the transforms do not cover are skipped and counted in ``skipped``. ``objects`` is None
@@ -44,11 +47,11 @@ class BagDrive:
     """
 
     def __init__(self, path: str | Path, cameras: Sequence[str] | Mapping[str, str] | None = None, *,
-                 fixed_frame: str = "odom", vehicle_frame: str = "base_link", reference_camera: str | None = None,
+                 fixed_frame: str | None = None, vehicle_frame: str = "base_link", reference_camera: str | None = None,
                  ground_truth_topic: str = GROUND_TRUTH_TOPIC, max_spread_ms: float = 100.0,
                  min_cameras: int | None = None) -> None:
         self.path = Path(path)
-        self.fixed_frame, self.vehicle_frame = fixed_frame, vehicle_frame
+        self.vehicle_frame = vehicle_frame
         self.skipped = {"incomplete": 0, "no transform": 0}
         self._tree = TransformTree()
         self._objects: dict[int, Objects] = {}
@@ -63,6 +66,7 @@ class BagDrive:
                                 f"{', '.join(self.camera_names)}")
             self.has_ground_truth = ground_truth_topic in reader.topics
             stamps = self._index(reader, ground_truth_topic)
+        self.fixed_frame = fixed_frame or self._find_fixed_frame()
         self._check(stamps)
         sets = camera_sets.group(stamps, self.reference_camera, round(max_spread_ms * 1e6))
         self._sets = self._usable(sets, len(self.camera_names) if min_cameras is None else min_cameras)
@@ -178,6 +182,18 @@ class BagDrive:
                 else:
                     self._tree.add(parent, child, ros_messages.stamp_ns(item.header.stamp), matrix)
 
+    def _find_fixed_frame(self) -> str:
+        for frame in FIXED_FRAMES:
+            if self._connected(frame, self.vehicle_frame):
+                return frame
+        return FIXED_FRAMES[0]
+
+    def _connected(self, target: str, source: str) -> bool:
+        try:
+            return self._tree.connected(target, source)
+        except LookupError as error:
+            raise UserError(f"{self.path}: {error}") from error
+
     def _check(self, stamps: Mapping[str, list[int]]) -> None:
         """What every set needs."""
         for camera, topic in self.image_topics.items():
@@ -189,11 +205,7 @@ class BagDrive:
         pairs = [(self.fixed_frame, self.vehicle_frame, "/tf")]
         pairs += [(self.vehicle_frame, frame, "/tf_static") for frame in self._camera_frames.values()]
         for target, source, topic in pairs:
-            try:
-                connected = self._tree.connected(target, source)
-            except LookupError as error:
-                raise UserError(f"{self.path}: {error}") from error
-            if not connected:
+            if not self._connected(target, source):
                 raise UserError(f"{self.path}: no transform connects {target!r} and {source!r}; it is expected on "
                                 f"{topic}")
 

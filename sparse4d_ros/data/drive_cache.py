@@ -3,8 +3,10 @@
 A drive is a folder: ``images.npy [frames, cameras, height, width, 3]`` uint8 BGR,
 ``depth.npy [frames, cameras, height/4, width/4]`` float16 metres (inf for the sky),
 ``semantics.npy`` likewise uint8 (class index, 255 for no object), and ``frames.npz`` with stamps,
-calibration, poses and the objects of all frames in rows. Bags stay the exchange format; this one
-trades disk space for the time that six JPEGs a frame would cost in every epoch.
+calibration, poses and the objects of all frames in rows. Only a simulator knows depth and class of
+every pixel: a drive made of a recording lacks these files, and ``maps`` in ``frames.npz`` names those
+there are. Bags stay the exchange format; this one trades disk space for the time that six JPEGs a
+frame would cost in every epoch.
 """
 
 from __future__ import annotations
@@ -19,21 +21,29 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
 LABEL_STRIDE = 4
+#: Label maps that a drive may have, each a file and a field of :class:`LabelledFrame`, and their types.
+MAPS = {"depth": np.float16, "semantics": np.uint8}
 
 
 def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tuple[str, ...]) -> int:
     """Write a drive and return its number of frames; the folder appears only when it is whole.
 
     Depth and semantics are thinned to one pixel in ``LABEL_STRIDE`` (the pixel at the cell's
-    centre: averaging a depth edge would invent surfaces). Raises ``UserError`` for no frames.
+    centre: averaging a depth edge would invent surfaces); frames without one make a drive without it.
+    Raises ``UserError`` for no frames, ``ValueError`` if some frames have a map and others have not.
     """
     folder = Path(folder)
-    images, depths, semantics, rows, per_frame = [], [], [], [], []
+    images, rows, per_frame = [], [], []
+    maps: dict[str, list[np.ndarray]] = {name: [] for name in MAPS}
     half = LABEL_STRIDE // 2
     for index, item in enumerate(frames):
         images.append(np.stack([camera.image for camera in item.frame.cameras]))
-        depths.append(np.stack([d[half::LABEL_STRIDE, half::LABEL_STRIDE] for d in item.depth]).astype(np.float16))
-        semantics.append(np.stack([s[half::LABEL_STRIDE, half::LABEL_STRIDE] for s in item.semantics]))
+        for name, kept in maps.items():
+            pictures = getattr(item, name)
+            if index and (pictures is None) == bool(kept):
+                raise ValueError(f"some frames of the drive for {folder} have {name}, others have not")
+            if pictures is not None:
+                kept.append(np.stack([p[half::LABEL_STRIDE, half::LABEL_STRIDE] for p in pictures]).astype(MAPS[name]))
         per_frame.append(item.frame)
         rows += [
             (index, classes.index(name), instance, seen, *box)
@@ -47,8 +57,9 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     np.save(partial / "images.npy", np.stack(images))
-    np.save(partial / "depth.npy", np.stack(depths))
-    np.save(partial / "semantics.npy", np.stack(semantics))
+    for name, kept in maps.items():
+        if kept:
+            np.save(partial / f"{name}.npy", np.stack(kept))
     np.savez(
         partial / "frames.npz",
         stamp_ns=np.array([f.stamp_ns for f in per_frame], dtype=np.int64),
@@ -63,13 +74,17 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
         object_visibility=table[:, 3],
         object_box=table[:, 4:],
         classes=np.array(classes),
+        maps=np.array([name for name, kept in maps.items() if kept], dtype=np.str_),
     )
     os.replace(partial, folder)
     return len(per_frame)
 
 
 class DriveCache:
-    """Random access to one written drive; images stay on disk until a frame is asked for."""
+    """Random access to one written drive; images stay on disk until a frame is asked for.
+
+    ``depth`` and ``semantics`` are None where the drive has no such maps.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -78,8 +93,10 @@ class DriveCache:
         with np.load(self.folder / "frames.npz") as table:
             self.table = dict(table)
         self.images = np.load(self.folder / "images.npy", mmap_mode="r")
-        self.depth = np.load(self.folder / "depth.npy", mmap_mode="r")
-        self.semantics = np.load(self.folder / "semantics.npy", mmap_mode="r")
+        # Drives that were written before the entry was all have both.
+        present = self.table.pop("maps", np.array(list(MAPS)))
+        self.depth, self.semantics = (
+            np.load(self.folder / f"{name}.npy", mmap_mode="r") if name in present else None for name in MAPS)
         self.classes = tuple(str(name) for name in self.table["classes"])
         self.camera_names = tuple(str(name) for name in self.table["camera_names"])
 

@@ -134,6 +134,13 @@ class LossConfig:
         for name in (*self.class_dimension_weights, *self.symmetric_classes):
             _check(name in NUSCENES_CLASSES, f"losses name the class {name!r}; known are {', '.join(NUSCENES_CLASSES)}")
 
+    @property
+    def maps(self) -> dict[str, str]:
+        """Label maps that the drives must have, each with a setting that needs it."""
+        needs = {"depth": ("depth", "perspective"), "semantics": ("semantics", "perspective")}
+        asking = {needed: [name for name in losses if getattr(self, name) > 0] for needed, losses in needs.items()}
+        return {needed: f"training.losses.{names[0]}" for needed, names in asking.items() if names}
+
 
 @dataclass(frozen=True)
 class DenoisingConfig:
@@ -199,6 +206,10 @@ class TrainingConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        _check(self.image_steps == 0 or bool(self.losses.maps),
+               "image_steps train by losses.depth, semantics or perspective; all three are 0")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ random generators included, is in ``state_dict``: a run resumes with the very ne
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,11 +44,13 @@ class Batch(NamedTuple):
     dt: torch.Tensor                 #: ``[bs]`` float32 seconds since the row's previous frame, 0 on the first
     now_from_previous: torch.Tensor  #: ``[bs, 4, 4]`` float32 between model frames, identity on the first
     targets: Targets
-    depth: torch.Tensor              #: ``[bs, C, h, w]`` float32 metres, inf for the sky
-    semantics: torch.Tensor          #: ``[bs, C, h, w]`` uint8 class, 255 for no object
+    #: ``[bs, C, h, w]`` float32 metres, inf for the sky; None if a drive in the batch has no such map.
+    depth: torch.Tensor | None
+    #: ``[bs, C, h, w]`` uint8 class, 255 for no object; None likewise.
+    semantics: torch.Tensor | None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(value.to(device) for value in self))
+        return Batch(*(None if value is None else value.to(device) for value in self))
 
 
 @dataclass
@@ -77,8 +80,8 @@ class _Sample(NamedTuple):
     boxes: np.ndarray
     classes: np.ndarray
     instances: np.ndarray
-    depth: np.ndarray
-    semantics: np.ndarray
+    depth: np.ndarray | None
+    semantics: np.ndarray | None
 
 
 class DriveFolder:
@@ -88,8 +91,18 @@ class DriveFolder:
         self.folder = Path(folder)
         self.class_names = class_names
         self._open: dict[str, DriveCache] = {}
+        self._needed: dict[str, str] = {}
         if not self.names():
             raise UserError(f"{self.folder} has no drives; `sparse4d simulate --help` tells how to make some")
+
+    def require(self, maps: Mapping[str, str]) -> None:
+        """Every drive must have these label maps; each stands with the setting that needs it.
+
+        Raises ``UserError`` for a drive that lacks one, now or when it is opened.
+        """
+        self._needed = dict(maps)
+        for name in self.names():
+            self._check_maps(self[name])
 
     def names(self) -> list[str]:
         """Names of the complete drives, sorted."""
@@ -102,8 +115,15 @@ class DriveFolder:
             unknown = set(drive.classes) - set(self.class_names)
             if unknown:
                 raise UserError(f"{drive.folder} has the class {min(unknown)!r}, which the model does not know")
+            self._check_maps(drive)
             self._open[name] = drive
         return self._open[name]
+
+    def _check_maps(self, drive: DriveCache) -> None:
+        for needed, setting in self._needed.items():
+            if getattr(drive, needed) is None:
+                raise UserError(f"{drive.folder} has no {needed} maps, as recordings have none, but {setting} needs "
+                                "them: set it to 0, or train on simulated drives")
 
 
 def worth_finding(boxes: np.ndarray, classes: np.ndarray, visibility: np.ndarray, config: StreamConfig,
@@ -212,15 +232,23 @@ class Streams:
             continues=continues, dt=dt, now_from_previous=motion,
             boxes=augmentation.boxes(objects.boxes[keep]), classes=number[keep],
             instances=objects.instance_ids[keep],
-            depth=np.stack([warp_labels(d.astype(np.float32), matrix, self.input_size, LABEL_STRIDE, np.inf)
-                            for d in drive.depth[index]]),
-            semantics=np.stack([warp_labels(np.asarray(s), matrix, self.input_size, LABEL_STRIDE, 255)
-                                for s in drive.semantics[index]]),
+            depth=self._warp_maps(drive.depth, index, matrix, np.float32, np.inf),
+            semantics=self._warp_maps(drive.semantics, index, matrix, np.uint8, 255),
         )
+
+    def _warp_maps(self, maps: np.ndarray | None, index: int, matrix: np.ndarray, dtype: type, outside: float
+                   ) -> np.ndarray | None:
+        if maps is None:
+            return None
+        return np.stack([warp_labels(picture.astype(dtype), matrix, self.input_size, LABEL_STRIDE, outside)
+                         for picture in maps[index]])
 
     def _collate(self, samples: list[_Sample]) -> Batch:
         def stack(name: str, dtype: torch.dtype) -> torch.Tensor:
             return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples])).to(dtype)
+
+        def stack_maps(name: str, dtype: torch.dtype) -> torch.Tensor | None:
+            return None if any(getattr(sample, name) is None for sample in samples) else stack(name, dtype)
 
         wh = torch.tensor(self.input_size, dtype=torch.float32).expand(len(samples), samples[0].images.shape[0], 2)
         return Batch(
@@ -233,7 +261,7 @@ class Streams:
             now_from_previous=stack("now_from_previous", torch.float32),
             targets=collate_targets([s.boxes for s in samples], [s.classes for s in samples],
                                     [s.instances for s in samples]),
-            depth=stack("depth", torch.float32), semantics=stack("semantics", torch.uint8),
+            depth=stack_maps("depth", torch.float32), semantics=stack_maps("semantics", torch.uint8),
         )
 
 

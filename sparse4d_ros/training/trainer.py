@@ -27,12 +27,14 @@ class Trainer:
     """Network, optimiser, average, data position and memory of one run."""
 
     def __init__(self, config: RunConfig, drives: DriveFolder, device: torch.device, group: Group) -> None:
-        """Raises ``UserError`` if the batch does not divide among the processes of the group."""
+        """Raises ``UserError`` if the batch does not divide among the processes of the group, or a drive
+        lacks label maps that a loss needs."""
         training = config.training
         rows, left = divmod(training.streams.batch_size, group.size)
         if left:
             raise UserError(f"training.streams.batch_size ({training.streams.batch_size}) must be a multiple of the "
                             f"number of processes ({group.size})")
+        drives.require(training.losses.maps)
         torch.manual_seed(training.seed)  # the same first weights in every process
         self.config, self.device, self.group = config, device, group
         self.streams = Streams(drives, (training.input_width, training.input_height),

@@ -1,6 +1,6 @@
 """Start the perception node on a Jetson Orin: sparse4d.launch.py with config/orin.yaml and raw images.
 
-Not run on a Jetson yet. Checked against stand-ins of `launch` (test/test_setup_launch.py), since PyPI has none.
+Not run on a Jetson yet.
 """
 
 from launch import LaunchDescription

@@ -1,43 +1,113 @@
-"""Play a bag through the perception node: `ros2 launch sparse4d_ros replay.launch.py bag:=drive`.
-
-Checked against stand-ins of `launch` and `launch_ros` (test/test_setup_launch.py), since PyPI has neither.
-"""
+"""Play a bag through the perception node: `ros2 launch sparse4d_ros replay.launch.py bag:=drive` (docs/replay.md)."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.event_handlers import OnStateTransition
 
+from sparse4d_ros.errors import UserError
 from sparse4d_ros.resources import share_path
 
+BOOLEANS = ["true", "false", "True", "False"]
 #: argument -> description; the others have defaults.
 REQUIRED = {"bag": "The bag: a rosbag2 folder, or one .mcap or .db3 file."}
 #: argument -> (default, description)
 ARGUMENTS = {
+    "player": ("sparse4d", "What plays: sparse4d (sparse4d_replay, waits for the node) or ros2bag (`ros2 bag play`)."),
     "rate": ("1.0", "Speed: 2.0 plays twice as fast."),
     "loop": ("false", "Start again at the end of the bag."),
+    "use_sim_time": ("true", "The player publishes /clock and all nodes follow it; false: the system's time."),
+    "node": ("true", "Start the perception node; false: only play and show."),
+    "viewer": ("none", "What shows markers and tf: rviz, or foxglove (its bridge, on port 8765 of this machine)."),
 }
+CHOICES = {"player": ["sparse4d", "ros2bag"], "viewer": ["none", "rviz", "foxglove"],
+           **{name: BOOLEANS for name in ("loop", "use_sim_time", "node")}}
 
 
-def replay_of(context) -> list[Node]:
-    """The process that plays; everything ends with it."""
+def processes_of(context) -> list:
+    """Player and viewer; all ends when the player or the node does. ``UserError`` names a wrong argument."""
     value = {name: LaunchConfiguration(name).perform(context) for name in (*REQUIRED, *ARGUMENTS)}
-    arguments = ["--bag", value["bag"], "--rate", value["rate"], "--wait-for-subscribers", "1"]
-    if value["loop"].lower() in ("true", "1"):
-        arguments.append("--loop")
-    return [Node(package="sparse4d_ros", executable="sparse4d_replay", name="sparse4d_replay", output="screen",
-                 arguments=arguments, on_exit=Shutdown())]
+    value |= {name: value[name].lower() == "true" for name, choices in CHOICES.items() if choices is BOOLEANS}
+    if not is_positive(value["rate"]):
+        raise UserError(f"rate:={value['rate']} is not a positive number")
+    viewers = viewers_of(value)
+    player = ros2_bag(value) if value["player"] == "ros2bag" else sparse4d_replay(value)
+    if value["player"] == "ros2bag" and value["node"]:  # it waits for nobody
+        player = RegisterEventHandler(OnStateTransition(goal_state="active", entities=[player], handle_once=True))
+    return [
+        RegisterEventHandler(OnProcessExit(target_action=lambda action: action not in viewers, on_exit=ended)),
+        player, *viewers,
+    ]
+
+
+def is_positive(text: str) -> bool:
+    """Whether this is a finite number above 0."""
+    try:
+        return 0.0 < float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def sparse4d_replay(value: dict) -> Node:
+    """Our player; it begins when the node listens to every camera."""
+    arguments = ["--bag", value["bag"], "--rate", value["rate"]]
+    arguments += ["--wait-for-subscribers", "1"] if value["node"] else []
+    arguments += ["--loop"] if value["loop"] else []
+    arguments += [] if value["use_sim_time"] else ["--no-clock"]
+    return Node(package="sparse4d_ros", executable="sparse4d_replay", name="sparse4d_replay", output="screen",
+                arguments=arguments)
+
+
+def ros2_bag(value: dict) -> ExecuteProcess:
+    """The player of the ROS distribution."""
+    words = ["ros2", "bag", "play", value["bag"], "--rate", value["rate"], "--disable-keyboard-controls"]
+    words += ["--loop"] if value["loop"] else []
+    words += ["--clock", "100"] if value["use_sim_time"] else []
+    return ExecuteProcess(cmd=words, name="ros2_bag_play", output="screen")
+
+
+def viewers_of(value: dict) -> list[Node]:
+    """The viewer that was asked for."""
+    time = {"use_sim_time": value["use_sim_time"]}
+    if value["viewer"] == "rviz":
+        return [Node(package="rviz2", executable="rviz2", name="rviz2", parameters=[time],
+                     arguments=["-d", str(share_path("config", "sparse4d.rviz"))])]
+    if value["viewer"] == "foxglove":
+        # Its own default is every network interface.
+        return [Node(package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", output="screen",
+                     parameters=[{**time, "address": "127.0.0.1", "port": 8765}])]
+    return []
+
+
+def ended(event, context) -> Shutdown | None:
+    """The player or the node has left: end the rest; ``UserError``, and with it exit code 1, if it failed."""
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise UserError(f"{event.process_name} ended with exit code {event.returncode}; its output is above")
+    return Shutdown(reason=f"{event.process_name} is done")
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node of sparse4d.launch.py (its arguments work here too) on the bag's clock, and the player."""
+    """Player, viewer, and the node of sparse4d.launch.py, whose arguments work here too."""
     node = str(share_path("launch", "sparse4d.launch.py"))
     return LaunchDescription([
         *(DeclareLaunchArgument(name, description=text) for name, text in REQUIRED.items()),
-        *(DeclareLaunchArgument(name, default_value=default, description=text)
+        *(DeclareLaunchArgument(name, default_value=default, description=text, choices=CHOICES.get(name))
           for name, (default, text) in ARGUMENTS.items()),
-        IncludeLaunchDescription(PythonLaunchDescriptionSource(node),
-                                 launch_arguments={"use_sim_time": "true"}.items()),
-        OpaqueFunction(function=replay_of),
+        OpaqueFunction(function=processes_of),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(node), condition=IfCondition(LaunchConfiguration("node")),
+            launch_arguments={"use_sim_time": LaunchConfiguration("use_sim_time")}.items()),
     ])

@@ -1,54 +1,75 @@
-"""Start the perception node: `ros2 launch sparse4d_ros sparse4d.launch.py images:=/camera/{name}/image_raw`.
-
-Checked against stand-ins of `launch` and `launch_ros` (test/test_setup_launch.py), since PyPI has neither.
-"""
+"""Start the perception node: `ros2 launch sparse4d_ros sparse4d.launch.py images:=/camera/{name}/image_raw`."""
 
 import os
+import re
+from pathlib import Path
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from sparse4d_ros.errors import UserError
 from sparse4d_ros.node import topics
+from sparse4d_ros.node.parameters import settings_from
 from sparse4d_ros.node.settings import NUSCENES_CAMERAS
 from sparse4d_ros.resources import share_path
 
+BOOLEANS = ["true", "false", "True", "False"]
 #: argument -> (default, description)
 ARGUMENTS = {
     "namespace": ("", "Namespace of the node."),
     "params_file": (str(share_path("config", "sparse4d.yaml")), "Parameter file of the node."),
     "model": ("", "Model package: a folder, or the name of a shipped one. Empty: what the parameter file says."),
     "cameras": (",".join(NUSCENES_CAMERAS), "Camera names in the model's order, separated by commas."),
+    "reference_camera": ("", "The camera whose stamp a result carries. Empty: what the parameter file says."),
     "images": ("/camera/{name}/image/compressed",
                "Image topics, {name} stands for the camera. One that ends in /compressed carries CompressedImage."),
     "camera_infos": ("/camera/{name}/camera_info", "Calibration topics, {name} stands for the camera."),
     "use_sim_time": ("false", "Take time from /clock (true with a bag), else from the system."),
-    "log_level": ("info", "Least severity that is logged: debug, info, warn, error or fatal."),
+    "log_level": ("info", "Least severity that is logged."),
+    "respawn": ("false", "Start the node again, after two seconds, when its process dies."),
 }
+CHOICES = {"use_sim_time": BOOLEANS, "respawn": BOOLEANS, "log_level": ["debug", "info", "warn", "error", "fatal"]}
+RESPAWN_DELAY_S = 2.0
+_TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 def node_of(context) -> list[LifecycleNode]:
-    """The node with its topics connected; arguments have values only now."""
+    """The node with its topics connected; ``UserError`` names an argument that is wrong."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    if not Path(value["params_file"]).is_file():
+        raise UserError(f"params_file:={value['params_file']} is not a file")
     cameras = [name.strip() for name in value["cameras"].split(",")]
     transport = "compressed" if value["images"].endswith("/compressed") else "raw"
-    parameters = {
-        "cameras": cameras,
-        "image_transport": transport,
-        "use_sim_time": value["use_sim_time"].lower() in ("true", "1"),
-    }
-    if value["model"]:
-        parameters["model.package"] = value["model"]
+    parameters = {"cameras": cameras, "image_transport": transport}
+    # What the node would refuse is refused here: a topic of a wrong name would end it before it can say so.
+    settings_from({**parameters, "reference_camera": value["reference_camera"] or cameras[0]})
+    parameters["use_sim_time"] = value["use_sim_time"].lower() == "true"
+    for argument, parameter in (("model", "model.package"), ("reference_camera", "reference_camera")):
+        if value[argument]:
+            parameters[parameter] = value[argument]
     remappings = [pair for camera in cameras for pair in (
-        (topics.image(camera, transport), value["images"].replace("{name}", camera)),
-        (topics.camera_info(camera), value["camera_infos"].replace("{name}", camera)),
+        (topics.image(camera, transport), topic_of("images", value["images"], camera, cameras)),
+        (topics.camera_info(camera), topic_of("camera_infos", value["camera_infos"], camera, cameras)),
     )]
     return [LifecycleNode(
         package="sparse4d_ros", executable="sparse4d_node", name=topics.NODE_NAME, namespace=value["namespace"],
         parameters=[value["params_file"], parameters], remappings=remappings,
         ros_arguments=["--log-level", value["log_level"]], output="screen",
+        respawn=value["respawn"].lower() == "true", respawn_delay=RESPAWN_DELAY_S,
     )]
+
+
+def topic_of(argument: str, pattern: str, camera: str, cameras: list[str]) -> str:
+    """The topic of one camera; ``UserError`` if the pattern gives none, or the same one to all."""
+    if "{name}" not in pattern and len(cameras) > 1:
+        raise UserError(f"{argument}:={pattern} names one topic for {len(cameras)} cameras; write {{name}} where the "
+                        "camera's name belongs")
+    topic = pattern.replace("{name}", camera)
+    if not _TOPIC.fullmatch(topic):
+        raise UserError(f"{argument}:={pattern} makes {topic!r}, which is no name of a topic")
+    return topic
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -58,7 +79,7 @@ def generate_launch_description() -> LaunchDescription:
         # Without it raw images at best effort hardly arrive. Camera drivers need the same profile.
         *(SetEnvironmentVariable(name, os.environ.get(name, profile))
           for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")),
-        *(DeclareLaunchArgument(name, default_value=default, description=text)
+        *(DeclareLaunchArgument(name, default_value=default, description=text, choices=CHOICES.get(name))
           for name, (default, text) in ARGUMENTS.items()),
         OpaqueFunction(function=node_of),
     ])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,21 @@ def test_steps_run_once_until_what_they_depend_on_changes(tmp_path: Path) -> Non
     assert steps.run_steps([step("a", "1"), step("b", "1")], tmp_path / "stamps") == 0
     assert steps.run_steps([step("a", "1"), step("b", "2")], tmp_path / "stamps") == 1
     assert ran == ["a", "b", "b"]
+
+
+def test_a_shell_that_has_sourced_the_environment_can_set_it_up_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    shutil.copytree(ROOT / "underlay", tmp_path / "underlay")
+    chosen = layout.choose(tmp_path, {})
+    before = setup_environment.plan(chosen, "run")[0].depends_on
+    monkeypatch.setattr(sys, "prefix", str(chosen.venv))
+    monkeypatch.setattr(sys, "executable", str(chosen.venv / "bin" / "python3"))
+    assert setup_environment.plan(chosen, "run")[0].depends_on == before  # nothing to do
+    commands = []
+    monkeypatch.setattr(packages, "run_logged", lambda command, *others: commands.append(command))
+    packages.make_venv(chosen)  # which removes the interpreter that runs it
+    assert Path(commands[0][0]).is_file() and chosen.venv not in Path(commands[0][0]).parents
 
 
 def test_failed_step_is_numbered_and_tried_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,25 @@ def test_it_sees(frames, onnx_results):
     assert found > 0.5 * total, f"{found} of {total}"
 
 
+def test_it_tracks(frames, onnx_results):
+    """An object that is found in two frames in a row keeps its number, and many keep it for two seconds."""
+    kept = changed = 0
+    last, lives = {}, Counter()
+    for item, detections in zip(frames, onnx_results, strict=True):
+        now = {}
+        seen = detections.scores > 0.2
+        for box, instance in zip(item.objects.boxes, item.objects.instance_ids, strict=True):
+            distance = np.hypot(*(detections.boxes[seen][:, :2] - box[:2]).T)
+            if distance.min(initial=np.inf) < 1.5:
+                now[int(instance)] = int(detections.track_ids[seen][distance.argmin()])
+        kept += sum(last.get(instance) == track for instance, track in now.items())
+        changed += sum(instance in last and last[instance] != track for instance, track in now.items())
+        lives.update(now.items())
+        last = now
+    assert kept > 300 and kept > 9 * changed, f"{kept} kept, {changed} changed"
+    assert sum(frames_lived >= 10 for frames_lived in lives.values()) >= 10
+
+
 def partners(first, second, min_score: float) -> np.ndarray:
     """For each object of ``first`` above a score, how far the nearest of its class in ``second`` differs."""
     differences = []
@@ -70,32 +90,36 @@ def partners(first, second, min_score: float) -> np.ndarray:
     return np.array(differences)
 
 
-def test_both_backends_agree_over_fifty_frames(frames, onnx_results):
-    """Each goes on from its own bank, so an error that grew from frame to frame would show.
-
-    Below a score of 0.2 rows are left out: which of many unlikely instances enters the bank is a
-    matter of rounding, and then its box exists on one side only.
-    """
-    pytest.importorskip("torch", reason="the torch backend needs torch")
-    torch_results = run(Engine(ModelPackage.load(FOLDER), "torch", options=OPTIONS), frames)
-    found = np.concatenate([partners(*pair, 0.2) for pair in zip(onnx_results, torch_results, strict=True)])
-    assert len(found) > 500
-    assert found.max() < 1e-3, f"the backends' boxes differ by {found.max():.1e}"
-
-
-def test_both_backends_agree_on_every_row_from_the_same_bank(frames):
+def test_both_backends_agree_on_every_row_over_fifty_frames(frames):
+    """Each frame from the same bank: no rounding of an earlier frame can hide or excuse a difference."""
     torch = pytest.importorskip("torch", reason="the torch backend needs torch")
     from sparse4d_ros.model.bank import Bank
 
-    package = ModelPackage.load(FOLDER)
-    first, second = (Engine(package, name, options=OPTIONS) for name in ("onnxruntime", "torch"))
+    package, options = ModelPackage.load(FOLDER), replace(OPTIONS, nms_iou=1.0)
+    first, second = (Engine(package, name, options=options) for name in ("onnxruntime", "torch"))
     state = first.initial_state()
-    for item in frames[:20]:
+    for item in frames:
         bank = Bank(*(torch.from_numpy(np.array(part)) for part in state.bank))
         expected, _ = second.step(item.frame, replace(state, bank=bank))
         detections, state = first.step(item.frame, state)
         # Just at the threshold a row may be given out on one side only.
         assert partners(detections, expected, OPTIONS.score_threshold + 1e-3).max() < 1e-3
+
+
+def test_both_backends_stay_together_over_fifty_frames(frames, onnx_results):
+    """Each goes on from its own bank, so an error that grew from frame to frame would show.
+
+    Which of many unlikely instances enters the bank is a matter of rounding, from frame 16 on; a few
+    objects beside them are moved by that, and come back. Below a score of 0.2 a box may exist on one side only.
+    """
+    pytest.importorskip("torch", reason="the torch backend needs torch")
+    torch_results = run(Engine(ModelPackage.load(FOLDER), "torch", options=OPTIONS), frames)
+    differences = [partners(*pair, 0.2) for pair in zip(onnx_results, torch_results, strict=True)]
+    found = np.concatenate(differences)
+    assert len(found) > 500
+    assert np.median(found) < 2e-5 and np.quantile(found, 0.99) < 1e-3 and found.max() < 0.05, \
+        f"median {np.median(found):.1e}, 99 % {np.quantile(found, 0.99):.1e}, largest {found.max():.1e}"
+    assert np.concatenate(differences[-10:]).max() < 1e-3
 
 
 @pytest.mark.fault(41)

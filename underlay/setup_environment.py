@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def plan(layout: Layout, purpose: str) -> list[Step]:
     """All steps for a purpose, in order, done or not."""
-    interpreter = f"{sys.executable} {sys.version} {layout.root}"
+    # Not sys.executable: in a shell that has sourced this environment that is the environment's own.
+    interpreter = f"{sys.base_prefix} {sys.version} {layout.root}"
     steps = [Step("venv", f"Make a virtual environment with Python {sys.version_info.major}.{sys.version_info.minor}",
                   content_hash([], interpreter), lambda: packages.make_venv(layout))]
     groups = PURPOSES[purpose]

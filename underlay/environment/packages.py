@@ -23,11 +23,17 @@ _PIP_REMEDY = "read the lines above; if an index or the network was at fault, ru
 
 
 def make_venv(layout: Layout) -> None:
-    """A new virtual environment; what was built against an older one goes with it."""
+    """A new virtual environment; what was built against an older one goes with it.
+
+    Whoever has sourced the old one runs this with its interpreter, which goes first.
+    """
+    python = sys.executable
+    if Path(sys.prefix).resolve() == layout.venv.resolve():
+        python = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
     for leftover in (layout.venv, layout.workspace, layout.stamps):
         shutil.rmtree(leftover, ignore_errors=True)
     options = ["--system-site-packages"] if layout.sourced else []
-    run_logged([sys.executable, "-m", "venv", *options, str(layout.venv)], layout.logs / "venv.txt",
+    run_logged([python, "-m", "venv", *options, str(layout.venv)], layout.logs / "venv.txt",
                "sudo apt-get install python3-venv")
 
 

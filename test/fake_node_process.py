@@ -6,7 +6,7 @@ The first argument says how the engine behaves: `quick`, `hang` (the first step 
 import sys
 import threading
 
-from sparse4d_ros.node.main import main
+from sparse4d_ros.node.main import leave, main
 
 
 def hang(number, frame):
@@ -22,4 +22,4 @@ def engine(settings):
 
 if __name__ == "__main__":
     behaviour, *arguments = sys.argv[1:]
-    sys.exit(main([sys.argv[0], *arguments], None if behaviour == "real" else engine))
+    leave(main([sys.argv[0], *arguments], None if behaviour == "real" else engine))

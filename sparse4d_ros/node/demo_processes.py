@@ -101,13 +101,15 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to leave, and kill its whole session if it does not."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            deadline = time.monotonic() + LEAVE_WITHIN_S
-            while self._process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
         try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # nothing of it is left
-        self._process.wait()
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                deadline = time.monotonic() + LEAVE_WITHIN_S
+                while self._process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.05)
+        finally:  # also when a signal ends the waiting
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # nothing of it is left
+            self._process.wait()

@@ -83,4 +83,4 @@ def leave(code: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

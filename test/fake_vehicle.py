@@ -31,6 +31,7 @@ WIDTH, HEIGHT, FOCAL = 160, 120, 100.0
 YAWS = dict(zip(NAMES, np.radians([0.0, -60.0, 60.0, 180.0, 120.0, -120.0]), strict=True))
 INTRINSIC = np.array([[FOCAL, 0.0, WIDTH / 2], [0.0, FOCAL, HEIGHT / 2], [0.0, 0.0, 1.0]])
 MS = 1_000_000
+S = 1_000_000_000
 
 
 def ego_pose(stamp_ns: int) -> np.ndarray:

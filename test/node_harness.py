@@ -32,6 +32,11 @@ PATIENT = {"max_wait_ms": 5000.0, "tf_timeout_ms": 5000.0, "diagnostics.period_s
            "diagnostics.max_image_age_ms": 60000.0}
 
 
+def ids(message) -> list[int]:
+    """Track ids of a TrackedObject3DArray."""
+    return [item.track_id for item in message.objects]
+
+
 class Harness:
     """What a test holds in its hand."""
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from fake_engine import NAMES
-from fake_vehicle import MS, Listener
+from fake_vehicle import MS, Listener, S
 from node_harness import LogListener, as_dict, running, wait_until
 from sensor_msgs.msg import CompressedImage
 
@@ -19,7 +19,6 @@ from sparse4d_ros.node import qos, topics
 from sparse4d_ros.node.messages import time_message
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 
 
 @pytest.mark.fault(1)

@@ -9,22 +9,17 @@ import weakref
 
 import pytest
 from fake_engine import FakeEngine
-from fake_vehicle import MS
+from fake_vehicle import MS, S
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from node_harness import LogListener, running, wait_until
+from node_harness import LogListener, ids, running, wait_until
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node import overlay
 from sparse4d_ros.node.markers import MarkerPainter
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 ROUNDS = 20
-
-
-def ids(message):
-    return [o.track_id for o in message.objects]
 
 
 @pytest.mark.fault(52)

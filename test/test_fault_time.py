@@ -4,19 +4,14 @@ import needs_ros  # noqa: F401
 
 # isort: split
 import pytest
-from fake_vehicle import MS, ego_pose, transform_message, vehicle_from_camera
-from node_harness import LogListener, running
+from fake_vehicle import MS, S, ego_pose, transform_message, vehicle_from_camera
+from node_harness import LogListener, ids, running
 from tf2_msgs.msg import TFMessage
 
 from sparse4d_ros.msg import CameraInput, TrackedObject3DArray
 from sparse4d_ros.node.log import ThrottledLog
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
-
-
-def ids(message):
-    return [o.track_id for o in message.objects]
 
 
 @pytest.mark.fault(28)

@@ -5,7 +5,7 @@ import needs_ros  # noqa: F401
 # isort: split
 import numpy as np
 import pytest
-from fake_vehicle import MS, Listener
+from fake_vehicle import MS, Listener, S
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from node_harness import running
@@ -18,7 +18,6 @@ from sparse4d_ros.node.parameters import settings_from
 from sparse4d_ros.node.qos import profile
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from fake_engine import NAMES, FakeEngine
-from fake_vehicle import MS, SPEED, SPOT_M, YAW_RATE, Listener, ego_pose, picture, spot
-from node_harness import running
+from fake_vehicle import MS, SPEED, SPOT_M, YAW_RATE, Listener, S, ego_pose, picture, spot
+from node_harness import ids, running
 from sensor_msgs.msg import CompressedImage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
@@ -18,17 +18,12 @@ from sparse4d_ros.node import qos, topics
 from sparse4d_ros.node.messages import nanoseconds
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 #: A pixel of the fake cameras is 0.4 m on the ground; a pose at the wrong stamp costs up to 0.5 m.
 ACCURACY_M = 0.06
 
 
 def positions(message):
     return np.array([[o.pose.position.x, o.pose.position.y, o.pose.position.z] for o in message.objects])
-
-
-def ids(message):
-    return [o.track_id for o in message.objects]
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])

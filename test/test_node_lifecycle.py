@@ -7,10 +7,10 @@ import threading
 
 import pytest
 from fake_engine import FakeEngine, FakePackage
-from fake_vehicle import MS, FakeVehicle, Listener
+from fake_vehicle import MS, FakeVehicle, Listener, S
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from node_harness import Harness, ros_context, running, wait_until
+from node_harness import Harness, ids, ros_context, running, wait_until
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter as RclpyParameter
@@ -24,12 +24,7 @@ from sparse4d_ros.node.parameters import settings_from
 from sparse4d_ros.node.sparse4d_node import Sparse4DNode
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 NODE = "/sparse4d_node"
-
-
-def ids(message):
-    return [o.track_id for o in message.objects]
 
 
 def transition(harness, number):

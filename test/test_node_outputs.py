@@ -6,7 +6,7 @@ import needs_ros  # noqa: F401
 import cv2
 import numpy as np
 import pytest
-from fake_vehicle import INTRINSIC, vehicle_from_camera
+from fake_vehicle import INTRINSIC, S, vehicle_from_camera
 from visualization_msgs.msg import Marker
 
 from sparse4d_ros import boxes, geometry
@@ -20,7 +20,6 @@ from sparse4d_ros.node.messages import CameraReport, FrameReport
 from sparse4d_ros.node.settings import Settings
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 
 
 def detections(count, stamp_ns=5 * S, first_id=1, positions=None):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from fake_engine import FakeEngine
-from fake_vehicle import MS, FakeVehicle, Listener
+from fake_vehicle import MS, FakeVehicle, Listener, S
 from node_harness import Harness, ros_context, wait_until
 from node_process import HERE, START_WITHIN_S, process
 
@@ -17,7 +17,6 @@ from sparse4d_ros.node import topics
 from sparse4d_ros.node.qos import profile
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
 COMPRESSED = ["--ros-args", "-p", "image_transport:=compressed"]
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
-from fake_vehicle import MS
+from fake_vehicle import MS, S
 from node_harness import running
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
-S = 1_000_000_000
 FRAMES = int(os.environ.get("SOAK_FRAMES", "1500"))
 
 

@@ -10,8 +10,8 @@ import weakref
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
-from fake_vehicle import MS, ego_pose, transform_message
-from node_harness import running, wait_until
+from fake_vehicle import MS, S, ego_pose, transform_message
+from node_harness import ids, running, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
@@ -22,11 +22,6 @@ from sparse4d_ros.msg import TrackedObject3DArray
 from sparse4d_ros.node.messages import time_message
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
-
-
-def ids(message):
-    return [o.track_id for o in message.objects]
 
 
 @pytest.mark.fault(33)

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "sparse4d_ros"
 #: Rooms from the roof to the ground; rooms of one floor do not import each other, but for those of `BESIDE`.
 FLOORS = (("cli",), ("node", "deploy"), ("simulation", "engine", "training"), ("data", "evaluation", "model"),
-          ("boxes", "geometry", "frame", "errors", "resources"))
+          ("boxes", "geometry", "frame", "errors", "resources", "arguments"))
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: (who, whom) on one floor: the node's benchmark prints below the offline one; evaluation reads bags.
 BESIDE = {("node", "deploy"), ("evaluation", "data")}

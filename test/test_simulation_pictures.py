@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from rendering import renderer_of
 
 from sparse4d_ros import boxes, cli, geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
@@ -20,16 +21,7 @@ SIZE = REFERENCE_SIZE
 
 @pytest.fixture(scope="module")
 def renderer():
-    """One GL context for the whole file."""
-    pytest.importorskip("moderngl", reason="moderngl is not installed: `pip install 'sparse4d_ros[all]'`")
-    from sparse4d_ros.simulation.renderer import Renderer
-
-    try:
-        renderer = Renderer(SIZE)
-    except UserError as error:
-        pytest.skip(str(error))
-    yield renderer
-    renderer.release()
+    yield from renderer_of(SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rendering import renderer_of
 
 from sparse4d_ros import boxes, cli, geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
@@ -49,16 +50,7 @@ def saved(tmp_path):
 
 @pytest.fixture(scope="module")
 def renderer():
-    """One GL context for the whole file."""
-    pytest.importorskip("moderngl")
-    from sparse4d_ros.simulation.renderer import Renderer
-
-    try:
-        renderer = Renderer(SIZE)
-    except UserError as error:
-        pytest.skip(str(error))
-    yield renderer
-    renderer.release()
+    yield from renderer_of(SIZE)
 
 
 def test_positions_are_linear_and_yaw_turns_the_shorter_way():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rendering import renderer_of
 
 from sparse4d_ros import boxes, geometry
 from sparse4d_ros.errors import UserError
@@ -29,16 +30,7 @@ K = np.array([[139.0, 0.0, 88.0], [0.0, 139.0, 19.0], [0.0, 0.0, 1.0]])
 
 @pytest.fixture(scope="module")
 def renderer():
-    """One GL context for the whole file."""
-    pytest.importorskip("moderngl")
-    from sparse4d_ros.simulation.renderer import Renderer
-
-    try:
-        renderer = Renderer(SIZE)
-    except UserError as error:
-        pytest.skip(str(error))
-    yield renderer
-    renderer.release()
+    yield from renderer_of(SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sparse4d_ros.arguments import picture_size
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.drive_cache import write_drive
@@ -58,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--bag", type=Path, action="append", required=True, metavar="BAG",
                         help="rosbag2 with /ground_truth/objects; may be given again")
-    parser.add_argument("--size", type=_size, required=True, metavar="WxH",
+    parser.add_argument("--size", type=picture_size, required=True, metavar="WxH",
                         help="picture size: training.input_width and input_height of the configuration")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER",
                         help="each bag becomes FOLDER/<its name>; drives that exist are kept")
@@ -78,13 +79,3 @@ def run(args: argparse.Namespace) -> int:
     for folder, bag in folders.items():
         print(f"{folder} exists already" if folder.exists() else convert(bag, folder, args.size))
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 704x256") from error
-    if width < 1 or height < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of a picture")
-    return width, height

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sparse4d_ros.arguments import picture_size
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame
@@ -42,7 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help=f"seconds (default {_DURATION_S}, with --tracks the recording's length)")
     parser.add_argument("--rate", type=_positive, default=5.0, metavar="HZ",
                         help="frame sets a second (default %(default)s)")
-    parser.add_argument("--size", type=_size, default=(352, 128), metavar="WxH", help="picture size (default 352x128)")
+    parser.add_argument("--size", type=picture_size, default=(352, 128), metavar="WxH",
+                        help="picture size (default 352x128)")
     parser.add_argument("--variety", choices=VARIETIES, default=VARIETIES[0],
                         help="full: hour, weather, lenses, rig and the vehicle's tilt differ from drive to drive "
                              "(default %(default)s)")
@@ -165,13 +167,6 @@ def _positive(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
 
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 704x256") from error
-    return width, height
 
 
 def _mesh(text: str) -> tuple[str, Path]:

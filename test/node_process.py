@@ -68,6 +68,12 @@ class Process:
             return False
         return True
 
+    def shared_memory(self) -> set[Path]:
+        """Files of Fast DDS in /dev/shm that it uses and that no other participant opened (ports are common)."""
+        lines = Path(f"/proc/{self.child.pid}/maps").read_text().splitlines()
+        paths = {Path(line.split()[-1]) for line in lines if "/dev/shm/fast" in line}
+        return {path for path in paths if "_port" not in path.name}
+
     def _end_by(self, number: int) -> float:
         """Seconds from a signal to the end, without those in which the machine gave the process no CPU."""
         before, starved_s = self._queued_s(), 0.0

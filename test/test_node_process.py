@@ -34,7 +34,9 @@ def helper():
 def test_a_signal_ends_the_idle_node_cleanly(number):
     with process() as node:
         assert node.has_said("model fake")
+        shared_memory = node.shared_memory()
         assert node.end(number) == 0
+        assert not [path for path in shared_memory if path.exists()]
         assert node.tracebacks() == [] and not node.left_behind()
         assert not [line for line in node.lines if "hangs" in line]
 

@@ -237,6 +237,22 @@ def test_decoder_gradient_is_a_share_of_the_whole(folder, share):
     assert torch.allclose(gradients[1][1], gradients[0][1], rtol=1e-3, atol=1e-6)
 
 
+def test_gradient_checkpointing_changes_no_gradient(folder):
+    gradients = []
+    for recompute in (False, True):
+        content = {"model": TINY["model"] | {"dropout": 0.0, "sampling_dropout": 0.0},
+                   "training": {**TINY["training"], "gradient_checkpointing": recompute}}
+        trainer = Trainer(config_from_dict(content, "c"), DriveFolder(folder, NUSCENES_CLASSES), CPU, Group(CPU))
+        passes = []
+        trainer.network.model.backbone.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        values, _ = trainer.network(next(trainer.streams), trainer.memory, trainer.random)
+        sum(values.values()).backward()
+        assert len(passes) == 1 + recompute
+        gradients.append([p.grad for p in trainer.network.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
+    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-6) for one, other in zip(*gradients, strict=True))
+
+
 def test_position_embedding_sees_distances_from_the_start():
     model = Sparse4D(ModelConfig.from_dict(TINY["model"] | {"embed_dims": 64}))
     initialise(model)

@@ -17,6 +17,7 @@ from sparse4d_ros.geometry import check_rigid, inverse  # noqa: E402
 from sparse4d_ros.training.anchors import initial_anchors  # noqa: E402
 from sparse4d_ros.training.augmentation import SceneAugmentation, warp_image, warp_labels  # noqa: E402
 from sparse4d_ros.training.config import AugmentationConfig, StreamConfig  # noqa: E402
+from sparse4d_ros.training.grid_mask import draw_grid_mask  # noqa: E402
 from sparse4d_ros.training.streams import MEAN, STD, DriveFolder, Streams, normalise  # noqa: E402
 
 SIZE = (176, 64)
@@ -186,6 +187,29 @@ def test_far_and_hidden_objects_are_no_targets(folder):
 def test_camera_dropout_masks_one_camera(folder):
     batch = next(streams_of(folder, dataclasses.replace(AugmentationConfig(), camera_dropout=1.0)))
     assert batch.camera_valid.sum(1).tolist() == [5, 5]
+
+
+def test_a_grid_of_hidden_squares_lies_on_all_pictures_of_a_frame(folder):
+    plain = AugmentationConfig(flip_probability=0.0, rotation_rad=0.0, resize=(1.0, 1.0), shift_fraction=0.0,
+                               grid_mask=0.0)
+    shown = next(streams_of(folder, plain)).images[0]
+    hidden = next(streams_of(folder, dataclasses.replace(plain, grid_mask=1.0))).images[0]
+    gone = (hidden == 0).all((0, 1))  # in every camera and colour
+    assert gone.any() and not gone.all()
+    assert torch.equal(hidden, shown * ~gone)
+
+
+def test_grid_masks_hide_a_quarter_in_squares_no_larger_than_half_the_picture():
+    random, shares = np.random.default_rng(3), []
+    for _ in range(300):
+        hidden = ~draw_grid_mask(64, 176, random)
+        assert hidden.shape == (64, 176)
+        lines = hidden.any(1)
+        np.testing.assert_array_equal(hidden, lines[:, None] & hidden.any(0))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], lines.astype(int), [0]])))
+        assert (edges[1::2] - edges[::2]).max(initial=0) <= 32
+        shares.append(hidden.mean())
+    assert np.mean(shares) == pytest.approx(0.25, abs=0.03)
 
 
 def test_anchors_sit_where_objects_are(folder):

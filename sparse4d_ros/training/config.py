@@ -74,10 +74,14 @@ class AugmentationConfig:
     brightness: float = 0.1
     contrast: float = 0.2
     colour: float = 0.08
+    #: Probability that a frame's pictures are seen through a grid of hidden squares, see ``grid_mask.py``.
+    grid_mask: float = 0.7
     #: Probability that one random camera of a frame is missing.
     camera_dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("flip_probability", "grid_mask", "camera_dropout"):
+            _check(0 <= getattr(self, name) <= 1, f"augmentation.{name} must be a probability, 0 to 1")
         _check(0 < self.resize[0] <= self.resize[1], "augmentation.resize must be two positive numbers, ascending")
 
 
@@ -194,6 +198,9 @@ class TrainingConfig:
     seed: int = 0
     #: bfloat16 for backbone and neck, float32 for the head.
     bfloat16: bool = False
+    #: Compute the image branch again on the way back instead of keeping its activations: half the memory, a third
+    #: more time. Its batch norms then count every batch twice in their running statistics.
+    gradient_checkpointing: bool = False
     checkpoint_minutes: float = 5.0
     #: Steps between two rows of the loss table.
     log_steps: int = 20

@@ -7,6 +7,7 @@ from enum import Enum
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE
 from sparse4d_ros.model.bank import intervals
@@ -62,7 +63,8 @@ class TrainingNetwork(nn.Module):
         phase ALL the memory stays as it is. ``progress`` is the share of the phase that is over.
         """
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            maps = self.model.extract(batch.images)
+            maps = checkpoint(self.model.extract, batch.images, use_reentrant=False) \
+                if self.config.gradient_checkpointing else self.model.extract(batch.images)
         maps = [level.float() for level in maps]
         result = self._image_losses(maps, batch)
         if phase is Phase.IMAGE:

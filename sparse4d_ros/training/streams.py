@@ -25,6 +25,7 @@ from sparse4d_ros.training.augmentation import (
     warp_labels,
 )
 from sparse4d_ros.training.config import AugmentationConfig, StreamConfig
+from sparse4d_ros.training.grid_mask import draw_grid_mask
 from sparse4d_ros.training.targets import Targets, collate_targets
 
 #: Red, green, blue mean and standard deviation of ImageNet, in 0..255 (Sparse4D's normalisation).
@@ -71,6 +72,7 @@ class _Sample(NamedTuple):
     images: np.ndarray
     gain: np.ndarray
     offset: float
+    visible: np.ndarray | None
     projection: np.ndarray
     camera_valid: np.ndarray
     focal: np.ndarray
@@ -214,6 +216,9 @@ class Streams:
         valid = np.ones(len(projection), dtype=bool)
         if self.augmentation and self.random.random() < self.augmentation.camera_dropout:
             valid[self.random.integers(len(valid))] = False
+        visible = None
+        if self.augmentation and self.random.random() < self.augmentation.grid_mask:
+            visible = draw_grid_mask(self.input_size[1], self.input_size[0], self.random)
 
         stamp, pose = int(table["stamp_ns"][index]), augmentation.fixed_from_model(table["fixed_from_vehicle"][index])
         continues = row.previous_stamp_ns is not None
@@ -226,7 +231,7 @@ class Streams:
         keep = worth_finding(objects.boxes, number, objects.visibility, self.config, self.drives.class_names)
         return _Sample(
             images=np.stack([warp_image(image, matrix, self.input_size) for image in drive.images[index]]),
-            gain=np.array(augmentation.gain), offset=augmentation.offset,
+            gain=np.array(augmentation.gain), offset=augmentation.offset, visible=visible,
             projection=projection, camera_valid=valid,
             focal=table["intrinsic"][index, :, 0, 0] * abs(matrix[0, 0]),
             continues=continues, dt=dt, now_from_previous=motion,
@@ -250,11 +255,14 @@ class Streams:
         def stack_maps(name: str, dtype: torch.dtype) -> torch.Tensor | None:
             return None if any(getattr(sample, name) is None for sample in samples) else stack(name, dtype)
 
+        images = normalise(stack("images", torch.uint8), stack("gain", torch.float32),
+                           torch.tensor([sample.offset for sample in samples], dtype=torch.float32))
+        for row, sample in enumerate(samples):
+            if sample.visible is not None:
+                images[row].mul_(torch.from_numpy(sample.visible))
         wh = torch.tensor(self.input_size, dtype=torch.float32).expand(len(samples), samples[0].images.shape[0], 2)
         return Batch(
-            images=normalise(stack("images", torch.uint8), stack("gain", torch.float32),
-                             torch.tensor([sample.offset for sample in samples], dtype=torch.float32)),
-            projection=stack("projection", torch.float32), image_wh=wh.contiguous(),
+            images=images, projection=stack("projection", torch.float32), image_wh=wh.contiguous(),
             camera_valid=stack("camera_valid", torch.bool), focal=stack("focal", torch.float32),
             continues=torch.tensor([sample.continues for sample in samples]),
             dt=torch.tensor([sample.dt for sample in samples], dtype=torch.float32),

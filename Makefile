@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP := $(PYTHON) underlay/setup_environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all benchmark lint clean
+.PHONY: help setup demo test test-all fuzz benchmark lint clean
 
 help: ## Show this text
 	@echo "sparse4d_ros: six cameras in, tracked 3-D objects out"
@@ -33,9 +33,12 @@ test-all: ## Run all tests, the slow ones too
 benchmark: ## Time engine, backends and node; one table with ratios
 	@$(SETUP) --for test -- python -m sparse4d_ros.node.benchmark $(ARGS)
 
+fuzz: ## Give random and damaged input to everything that reads from outside
+	@$(SETUP) --for test -- python test/fuzz $(ARGS)
+
 lint: ## Check style (ruff)
 	@$(SETUP) --for lint -- ruff check .
 
 clean: ## Remove everything that set-up, tests and demo made
-	rm -rf .venv-*/ build install log demo_output .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv-*/ build install log demo_output fuzz_findings .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find sparse4d_ros test underlay launch -name __pycache__ -type d -prune -exec rm -rf {} +

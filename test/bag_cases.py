@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sparse4d_ros import geometry
+from sparse4d_ros.data import bag_files
 from sparse4d_ros.data.bag_reader import CAMERA_ORDER
+from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
 START_NS = 1_700_000_000_123_456_789
@@ -55,3 +58,20 @@ def frame(index: int) -> LabelledFrame:
 
 def frames(count: int) -> list[LabelledFrame]:
     return [frame(index) for index in range(count)]
+
+
+def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None):
+    """Copy a bag; ``change(topic, message, log_ns)`` returns (message type, message, log_ns), or None to drop."""
+    connections = {}
+    with bag_files.open_bag(source) as reader, Writer(target, version=9, storage_plugin=storage) as writer:
+        for connection, log_ns, raw in bag_files.messages(reader, reader.connections):
+            kind, message = connection.msgtype, bag_files.deserialize(reader, connection, raw)
+            if change is not None:
+                changed = change(connection.topic, message, log_ns)
+                if changed is None:
+                    continue
+                kind, message, log_ns = changed
+            if connection.topic not in connections:
+                connections[connection.topic] = writer.add_connection(connection.topic, kind, typestore=typestore())
+            writer.write(connections[connection.topic], log_ns, typestore().serialize_cdr(message, kind))
+    return target

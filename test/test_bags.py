@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import StoragePlugin
 
 from sparse4d_ros import geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.data import bag_files, camera_sets, images, ros_messages
+from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.bag_writer import BagWriter, write_bag
-from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.data.transforms import PoseTable, TransformTree
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.resources import share_path
@@ -33,26 +33,9 @@ def bag(tmp_path_factory):
     return path
 
 
-def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None):
-    """Copy a bag; ``change(topic, message, log_ns)`` returns (message type, message, log_ns), or None to drop."""
-    connections = {}
-    with bag_files.open_bag(source) as reader, Writer(target, version=9, storage_plugin=storage) as writer:
-        for connection, log_ns, raw in bag_files.messages(reader, reader.connections):
-            kind, message = connection.msgtype, bag_files.deserialize(reader, connection, raw)
-            if change is not None:
-                changed = change(connection.topic, message, log_ns)
-                if changed is None:
-                    continue
-                kind, message, log_ns = changed
-            if connection.topic not in connections:
-                connections[connection.topic] = writer.add_connection(connection.topic, kind, typestore=typestore())
-            writer.write(connections[connection.topic], log_ns, typestore().serialize_cdr(message, kind))
-    return target
-
-
 def without(source, target, unwanted):
     """The bag without the topics for which ``unwanted(topic)``."""
-    return rewrite(source, target, change=lambda topic, message, log_ns: (
+    return bag_cases.rewrite(source, target, change=lambda topic, message, log_ns: (
         None if unwanted(topic) else (message.__msgtype__, message, log_ns)))
 
 
@@ -106,7 +89,7 @@ def test_poses_come_at_least_every_20_ms(bag):
 
 
 def test_sqlite3_reads_the_same(bag, tmp_path):
-    copy = rewrite(bag, tmp_path / "sqlite", StoragePlugin.SQLITE3)
+    copy = bag_cases.rewrite(bag, tmp_path / "sqlite", StoragePlugin.SQLITE3)
     assert list(copy.glob("*.db3"))
     for index, item in enumerate(BagDrive(copy)):
         assert_equal(item, bag_cases.frame(index))
@@ -125,7 +108,7 @@ def test_raw_images_read_as_well(bag, tmp_path):
             ros_messages.IMAGE, header=message.header, height=64, width=96, encoding="rgb8", is_bigendian=0,
             step=96 * 3, data=image.reshape(-1)), log_ns
 
-    copy = rewrite(bag, tmp_path / "raw", change=to_raw)
+    copy = bag_cases.rewrite(bag, tmp_path / "raw", change=to_raw)
     # The topics keep their names with "/compressed": names do not decide how an image is read.
     for index, item in enumerate(BagDrive(copy)):
         assert_equal(item, bag_cases.frame(index))
@@ -158,7 +141,7 @@ def test_incomplete_sets_are_counted_or_kept_on_request(bag, tmp_path):
         lost = topic.startswith("/camera/back/image") and ros_messages.stamp_ns(message.header.stamp) == lost_ns
         return None if lost else (message.__msgtype__, message, log_ns)
 
-    copy = rewrite(bag, tmp_path / "lossy", change=lose_one)
+    copy = bag_cases.rewrite(bag, tmp_path / "lossy", change=lose_one)
     drive = BagDrive(copy)
     assert len(list(drive)) == len(drive) == FRAMES - 1
     assert drive.skipped["incomplete"] == 1
@@ -174,7 +157,7 @@ def test_images_outside_the_transforms_are_skipped_and_counted(bag, tmp_path):
         cut = topic == "/tf" and ros_messages.stamp_ns(message.transforms[0].header.stamp) >= late_ns
         return None if cut else (message.__msgtype__, message, log_ns)
 
-    drive = BagDrive(rewrite(bag, tmp_path / "short_tf", change=cut_tf))
+    drive = BagDrive(bag_cases.rewrite(bag, tmp_path / "short_tf", change=cut_tf))
     assert len(drive) == FRAMES - 1
     assert drive.skipped["no transform"] == 1
 
@@ -213,7 +196,7 @@ def test_a_broken_picture_is_named_with_topic_and_stamp(bag, tmp_path):
         return message.__msgtype__, message, log_ns
 
     with pytest.raises(UserError, match="/camera/back/image/compressed at 17"):
-        list(BagDrive(rewrite(bag, tmp_path / "copy", change=break_one)))
+        list(BagDrive(bag_cases.rewrite(bag, tmp_path / "copy", change=break_one)))
 
 
 def test_changing_calibration_is_refused_and_distortion_warned_about(bag, tmp_path, caplog):
@@ -223,7 +206,7 @@ def test_changing_calibration_is_refused_and_distortion_warned_about(bag, tmp_pa
         return message.__msgtype__, message, log_ns
 
     with caplog.at_level(logging.WARNING):
-        BagDrive(rewrite(bag, tmp_path / "distorted", change=distort))
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "distorted", change=distort))
     assert len([record for record in caplog.records if "'front' has lens distortion" in record.getMessage()]) == 1
 
     def zoom(topic, message, log_ns):
@@ -232,7 +215,7 @@ def test_changing_calibration_is_refused_and_distortion_warned_about(bag, tmp_pa
         return message.__msgtype__, message, log_ns
 
     with pytest.raises(UserError, match="'front' changes"):
-        BagDrive(rewrite(bag, tmp_path / "zoomed", change=zoom))
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "zoomed", change=zoom))
 
 
 def test_ground_truth_of_another_frame_is_refused(bag, tmp_path):
@@ -242,7 +225,7 @@ def test_ground_truth_of_another_frame_is_refused(bag, tmp_path):
         return message.__msgtype__, message, log_ns
 
     with pytest.raises(UserError, match="'map'"):
-        BagDrive(rewrite(bag, tmp_path / "copy", change=rename))
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "copy", change=rename))
 
 
 def test_transforms_in_a_loop_and_broken_ones_are_named(bag, tmp_path):
@@ -252,7 +235,7 @@ def test_transforms_in_a_loop_and_broken_ones_are_named(bag, tmp_path):
         return message.__msgtype__, message, log_ns
 
     with pytest.raises(UserError, match="form a loop"):
-        BagDrive(rewrite(bag, tmp_path / "loop", change=loop))
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "loop", change=loop))
 
     def shrink(topic, message, log_ns):
         if topic == "/tf":
@@ -260,7 +243,7 @@ def test_transforms_in_a_loop_and_broken_ones_are_named(bag, tmp_path):
         return message.__msgtype__, message, log_ns
 
     with pytest.raises(UserError, match="/tf: the quaternion has length"):
-        BagDrive(rewrite(bag, tmp_path / "shrunk", change=shrink))
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "shrunk", change=shrink))
 
 
 def test_a_missing_bag_and_an_unfinished_one_are_named(tmp_path):
@@ -295,6 +278,25 @@ def test_random_damage_is_a_user_error_or_readable(bag, tmp_path):
         except UserError:
             refused += 1
     assert refused > 0
+
+
+def test_a_damaged_compressed_chunk_is_a_user_error(bag, tmp_path):
+    data = bytearray(next(bag.glob("*.mcap")).read_bytes())
+    begin = data.index(b"\x28\xb5\x2f\xfd")  # Zstandard's first bytes
+    data[begin + 10:begin + 500] = bytes(490)
+    (tmp_path / "damaged.mcap").write_bytes(data)
+    with pytest.raises(UserError, match="damaged.mcap cannot be read as a rosbag2"):
+        list(BagDrive(tmp_path / "damaged.mcap"))
+
+
+def test_a_track_id_beyond_64_bits_with_sign_is_a_user_error(bag, tmp_path):
+    def change(topic, message, log_ns):
+        if topic == GROUND_TRUTH_TOPIC:
+            message.objects[0].track_id = 2**64 - 1
+        return message.__msgtype__, message, log_ns
+
+    with pytest.raises(UserError, match=f"{GROUND_TRUTH_TOPIC}: .*too large"):
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "ids", change=change))
 
 
 def test_the_bag_appears_only_when_it_is_whole(tmp_path):

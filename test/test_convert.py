@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 
 import pytest
+from test_full_disk import full_after
 
 torch = pytest.importorskip("torch", reason="conversion needs torch")
 
@@ -58,6 +59,13 @@ def test_missing_and_unexpected_entries_are_listed(checkpoint, tmp_path, capsys)
     assert "missing: head.fc_before.weight" in printed.out and "unexpected: head.extra" in printed.out
     assert "does not fit: 1 entries missing" in printed.err
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*")), "nothing may be left half-written"
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(checkpoint, tmp_path, capsys):
+    with full_after(10_000):
+        assert cli.main(["convert", str(checkpoint[0]), str(tmp_path / "out")]) == 2
+    assert f"{tmp_path / 'out'} was not written: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_files_are_refused_with_a_sentence(checkpoint, tmp_path, capsys):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import cv2
 import numpy as np
 import pytest
+from fuzz.cameras import animated
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +97,37 @@ def test_jpeg_decodes_at_reduced_size():
         assert np.abs(small.astype(int) - 77).max() <= 2
     with pytest.raises(ValueError, match="reduce"):
         images.decode(message, "front", 3)
+
+
+@pytest.mark.fault(15)
+def test_a_png_part_that_says_it_is_2_gb_is_refused_unread():
+    data = bytearray(cv2.imencode(".png", np.full((8, 8, 3), 77, dtype=np.uint8))[1].tobytes())
+    at = data.index(b"IDAT") - 4
+    data[at:at + 4] = b"\x7f\xff\xff\xff"  # OpenCV would reserve and fill them
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CameraError, match="its parts are longer than itself"):
+        decode_compressed(bytes(data))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.fault(15)
+def test_an_animation_is_refused_undecoded():
+    data = animated(cv2.imencode(".png", np.full((8, 8), 77, dtype=np.uint8))[1].tobytes())
+    for picture in (data, data.replace(b"acTL", b"teXt")):  # damaged, it would end the process: memory freed twice
+        with pytest.raises(CameraError, match="is an animation"):
+            decode_compressed(picture)
+
+
+@pytest.mark.fault(15)
+def test_a_jpeg_whose_size_does_not_stand_where_it_should_is_refused():
+    data = images.encode_jpeg(np.full((8, 8, 3), 77, dtype=np.uint8), 90)
+    at = data.index(b"\xff\xc0")
+    huge = data[:at + 5] + b"\xff\xf0\xff\xf0" + data[at + 9:]
+    # A decoder skips bytes between two parts, and would find a picture of 4 gigapixels behind them.
+    with pytest.raises(CameraError, match="more than 33554432 pixels"):
+        decode_compressed(huge)
+    with pytest.raises(CameraError, match="its size does not stand where it should"):
+        decode_compressed(huge[:at] + b"\0" + huge[at:])
 
 
 def test_an_array_that_is_no_image_is_not_written():

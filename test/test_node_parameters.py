@@ -30,6 +30,7 @@ def test_defaults_are_valid_and_typed():
     ("score_threshold", "high", "a finite number"),
     ("score_threshold", float("nan"), "a finite number"),
     ("score_threshold", True, "a finite number"),
+    ("score_threshold", 10**400, "a finite number"),
     ("max_objects", 2.5, "an integer"),
     ("max_objects", 0, "between 1 and 10000"),
     ("input_qos", "fast", "one of sensor_data, reliable"),

@@ -91,6 +91,57 @@ def test_absent_and_altered_files_are_named(folder):
         ModelPackage.load(folder / "nowhere")
 
 
+def laughs():
+    """Twelve short lists that make a billion words when they are written out."""
+    inner = ["laugh"] * 8
+    for _ in range(12):
+        inner = [inner] * 8
+    return inner
+
+
+@pytest.mark.parametrize("path", [("name",), ("input", "width"), ("classes",), ("model", "backbone"),
+                                  ("model", "strides"), ("model", "border"), ("files", "weights", "path")])
+@pytest.mark.parametrize("value", [10**400, -10**400, laughs()], ids=["huge", "negative", "laughs"])
+def test_values_beyond_all_measure_are_refused_in_short(folder, path, value):
+    change(folder, *path, to=value)
+    with pytest.raises(UserError, match="field |must be") as caught:
+        ModelPackage.load(folder)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", [
+    "!!timestamp x", "2001-99-99", "[" * 3000, "&a [*a]", f"0x{'f' * 5000}", "!!python/name:os.system",
+    "!!python/object/apply:os.system [touch here]"], ids=lambda text: text[:12])
+def test_text_that_yaml_stumbles_over_is_refused(folder, text, monkeypatch):
+    monkeypatch.chdir(folder)
+    file = folder / "model.yaml"
+    file.write_text(file.read_text().replace("name: tiny", f"name: {text}"))
+    with pytest.raises(UserError, match=str(folder)):
+        ModelPackage.load(folder)
+    assert not (folder / "here").exists()
+
+
+@pytest.mark.fault(41)
+def test_a_file_that_leads_out_of_the_package_is_refused(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "weights.safetensors"
+    (folder / "weights.safetensors").rename(elsewhere)
+    (folder / "weights.safetensors").symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"leads out of the model package, to {elsewhere}"):
+        ModelPackage.load(folder).path("weights")
+    for path in (str(elsewhere), f"../{elsewhere.parent.name}/{elsewhere.name}", "..", ".", ""):
+        change(folder, "files", "weights", "path", to=path)
+        with pytest.raises(UserError, match="weights.path"):
+            ModelPackage.load(folder).path("weights")
+
+
+def test_a_package_may_be_links_to_a_package(folder, tmp_path_factory):
+    """As `colcon build --symlink-install` installs it."""
+    installed = tmp_path_factory.mktemp("installed")
+    for file in folder.iterdir():
+        (installed / file.name).symlink_to(file)
+    assert ModelPackage.load(installed).path("weights").read_bytes() == b"numbers"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),

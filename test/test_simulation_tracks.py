@@ -102,6 +102,7 @@ BROKEN = {
     "class": (lambda c: c["objects"][0].update({"class": "tank"}), r"object 7: class 'tank' is unknown"),
     "nan": (lambda c: c["objects"][1]["positions"][1].__setitem__(0, float("nan")), r"object 4: positions\[1\] .*nan"),
     "null": (lambda c: c["objects"][1]["yaws"].__setitem__(0, None), r"object 4: yaws\[0\] holds None"),
+    "huge": (lambda c: c["ego"]["times"].__setitem__(1, 10**400), r"ego: times\[1\] holds 1000"),
     "text": (lambda c: c["objects"][0]["times"].__setitem__(0, "10.0"), r"object 7: times\[0\] holds '10.0'"),
     "size": (lambda c: c["objects"][0].update(size=[4.4, 0.0, 1.5]), r"object 7: size .* positive"),
     "short size": (lambda c: c["objects"][0].update(size=[4.4, 1.8]), r"object 7: size is not a list of 3"),
@@ -131,6 +132,9 @@ def test_what_is_wrong_is_named(saved, change, message):
 def test_a_file_that_is_missing_or_no_json_is_named(tmp_path):
     with pytest.raises(UserError, match="nothing.json"):
         read_tracks(tmp_path / "nothing.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="deep.json is not JSON"):
+        read_tracks(tmp_path / "deep.json")
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(UserError, match="text.json is not JSON"):
         read_tracks(tmp_path / "text.json")

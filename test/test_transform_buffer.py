@@ -179,9 +179,10 @@ def test_of_two_poses_for_one_time_the_later_message_counts(source):
 
 
 @pytest.mark.fault(30)
-def test_fault_30_nan_translation_is_not_taken(source):
+@pytest.mark.parametrize("translation", [(np.inf, np.nan, 0), (0, -1.7e308, 0)])  # two of the latter are infinite
+def test_fault_30_nan_translation_is_not_taken(source, translation):
     feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
-    feed(source, stamped("odom", "base_link", T0 + SECOND, (np.inf, np.nan, 0)))
+    feed(source, stamped("odom", "base_link", T0 + SECOND, translation))
     assert source.latest_time_ns("odom", "base_link") == T0
 
 

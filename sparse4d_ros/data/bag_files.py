@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+import yaml
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import ReaderError
-from rosbags.serde import SerdeError
 
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.errors import UserError
 
-# What rosbags lets through for damaged files besides its own errors: unpacking short records, asserting on
-# footers, reading as many bytes as a broken length says, decompressing garbage (zstd and lz4 raise RuntimeErrors).
-_DAMAGED = (AnyReaderError, ReaderError, SerdeError, sqlite3.Error, struct.error, AssertionError, OSError,
-            EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError,
-            MemoryError, OverflowError)
+# For a damaged file rosbags lets through whatever its parts raise: short records, footers that assert, lengths of
+# gigabytes, and each decompressor has an error of its own.
+DAMAGED = Exception
+
+#: The key of a bag's ``custom_data`` that names the weather, in words separated by commas.
+WEATHER = "weather"
+
+
+def custom_data(path: str | Path) -> dict[str, str]:
+    """What the writer of a bag noted about the whole of it; nothing for a single file or an older format.
+
+    Raises ``UserError`` if the metadata is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return {}
+    try:
+        metadata = yaml.safe_load((path / "metadata.yaml").read_text())
+        noted = metadata["rosbag2_bagfile_information"].get("custom_data") or {}
+        return {str(key): str(value) for key, value in noted.items()}
+    except DAMAGED as error:
+        raise _unreadable(path, error) from error
 
 
 @contextlib.contextmanager
@@ -38,7 +53,7 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
     try:
         reader = AnyReader([path], default_typestore=typestore())
         reader.open()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
     try:
         yield reader
@@ -46,20 +61,21 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
         reader.close()
 
 
-def messages(reader: AnyReader, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
-    """``(connection, log time in ns, serialised message)`` in order of log time.
+def messages(reader: AnyReader, connections: Collection[Connection], start_ns: int | None = None,
+             stop_ns: int | None = None) -> Iterator[tuple[Connection, int, bytes]]:
+    """``(connection, log time in ns, serialised message)`` in order of log time, from start to before stop.
 
     Unlike ``reader.messages`` an empty selection gives nothing, and damage raises ``UserError``.
     """
     if not connections:
         return
-    iterator = reader.messages(connections=connections)
+    iterator = reader.messages(connections, start_ns, stop_ns)
     while True:
         try:
             item = next(iterator)
         except StopIteration:
             return
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise _unreadable(reader.paths[0], error) from error
         yield item
 
@@ -68,7 +84,7 @@ def deserialize(reader: AnyReader, connection: Connection, raw: bytes):
     """The message; ``UserError`` naming bag and topic if its bytes do not fit its type."""
     try:
         return reader.deserialize(raw, connection.msgtype)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise UserError(f"{reader.paths[0]}: a message on {connection.topic} is not a valid {connection.msgtype}: "
                         f"{error or type(error).__name__}") from error
 
@@ -83,6 +99,20 @@ def header_stamp_ns(raw: bytes) -> int:
         raise ValueError("the message is too short for a header")
     seconds, nanoseconds = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)
     return seconds * 1_000_000_000 + nanoseconds
+
+
+def with_header_stamp(raw: bytes, stamp_ns: int) -> bytes:
+    """The serialised message with another stamp in its Header, which it starts with.
+
+    Raises ``ValueError`` for fewer bytes, and for a stamp beyond 68 years of 1970.
+    """
+    if len(raw) < 12:
+        raise ValueError("the message is too short for a header")
+    try:
+        stamp = struct.pack("<iI" if raw[1] & 1 else ">iI", *divmod(stamp_ns, 1_000_000_000))
+    except struct.error as error:
+        raise ValueError(f"{stamp_ns} ns is no stamp") from error
+    return raw[:4] + stamp + raw[12:]
 
 
 def _unreadable(path: str | Path, error: Exception) -> UserError:

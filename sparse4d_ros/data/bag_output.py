@@ -5,6 +5,7 @@ Log times follow the stamps by the delay that a driver and a network have.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import shutil
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
-from sparse4d_ros.data import ros_messages
+from sparse4d_ros.data import bag_files, ros_messages
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import Objects
+from sparse4d_ros.writing import blaming
 
 GROUND_TRUTH_TOPIC = "/ground_truth/objects"
 #: Stamp to log time: exposure, encoding and transport of an image; odometry is quicker.
@@ -33,33 +35,32 @@ def optical_frame(camera: str) -> str:
     return f"{camera}_optical_frame"
 
 
-class BagOutput:
-    """Takes cameras, poses and objects and writes them in order of log time; use as a context manager.
+class NewBag:
+    """A bag that appears at ``path`` when the block ends without an error, and never in part; ``UserError`` if the disk
+    is full.
 
-    The bag appears at ``path`` when the block ends without an error, and never in part. An
-    existing bag is refused unless ``overwrite``, and then replaced only at the end.
+    An existing bag is refused unless ``overwrite``, and then replaced only at the end. ``weather`` are
+    words separated by commas; they stand in the ``custom_data`` of the bag's metadata.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False, fixed_frame: str = "odom",
-                 vehicle_frame: str = "base_link", classes: tuple[str, ...] = NUSCENES_CLASSES) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, overwrite: bool = False, weather: str = "") -> None:
+        self.path, self.weather = Path(path), weather
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path} exists already; remove it, choose another name, or ask to overwrite it")
-        self.fixed_frame, self.vehicle_frame = fixed_frame, vehicle_frame
-        self.classes = classes
-        self._queue: list[tuple[int, int, str, bytes]] = []  # (log time, order of arrival, topic, message)
-        self._arrivals = 0
-        self._connections: dict = {}
 
     def __enter__(self):
         # The file inside is named after its folder, so the partial one has the final name already.
         self._scratch = self.path.with_name(f"{self.path.name}.partial")
         shutil.rmtree(self._scratch, ignore_errors=True)
-        self._scratch.mkdir(parents=True)
+        with blaming(self.path):
+            self._scratch.mkdir(parents=True)
         self._writer = Writer(self._scratch / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
         # Chunks of the MCAP file, which every reader of MCAP knows: JPEG stays as large, the rest shrinks to a fifth.
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
+        if self.weather:
+            self._writer.set_custom_data(bag_files.WEATHER, self.weather)
+        with blaming(self.path):
+            self._writer.open()
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
@@ -67,9 +68,32 @@ class BagOutput:
             if kind is None:
                 self.finish()
             else:
-                self._writer.close()
+                with contextlib.suppress(OSError):  # what went wrong is told, not that closing fails as well
+                    self._writer.close()
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Let the bag appear."""
+        with blaming(self.path):
+            self._writer.close()
+            if self.path.exists():
+                self.path.rename(self._scratch / "replaced")
+            (self._scratch / self.path.name).rename(self.path)
+
+
+class BagOutput(NewBag):
+    """Takes cameras, poses and objects and writes them in order of log time; use as a context manager."""
+
+    def __init__(self, path: str | Path, *, fixed_frame: str = "odom", vehicle_frame: str = "base_link",
+                 classes: tuple[str, ...] = NUSCENES_CLASSES, **bag) -> None:
+        """``bag`` are the arguments of :class:`NewBag`."""
+        super().__init__(path, **bag)
+        self.fixed_frame, self.vehicle_frame = fixed_frame, vehicle_frame
+        self.classes = classes
+        self._queue: list[tuple[int, int, str, bytes]] = []  # (log time, order of arrival, topic, message)
+        self._arrivals = 0
+        self._connections: dict = {}
 
     def put_mountings(self, stamp_ns: int, vehicle_from_camera: Mapping[str, np.ndarray]) -> None:
         """The cameras' mountings ``[4, 4]`` on /tf_static, from a time on."""
@@ -100,15 +124,13 @@ class BagOutput:
         """Write what is logged before a time (None: everything); nothing earlier may come afterwards."""
         while self._queue and (before_ns is None or self._queue[0][0] < before_ns):
             log_ns, _, topic, raw = heapq.heappop(self._queue)
-            self._writer.write(self._connections[topic], log_ns, raw)
+            with blaming(self.path):
+                self._writer.write(self._connections[topic], log_ns, raw)
 
     def finish(self) -> None:
         """Write the rest and let the bag appear."""
         self.flush()
-        self._writer.close()
-        if self.path.exists():
-            self.path.rename(self._scratch / "replaced")
-        (self._scratch / self.path.name).rename(self.path)
+        super().finish()
 
     def _put(self, topic: str, kind: str, log_ns: int, message) -> None:
         if topic not in self._connections:

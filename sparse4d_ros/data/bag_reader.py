@@ -43,7 +43,7 @@ class BagDrive:
 
     Sets that lack a camera (unless ``min_cameras`` allows it: then its image is None) or whose
     time the transforms do not cover are skipped and counted in ``skipped``. ``objects`` is None
-    where the bag holds no ground truth for a set.
+    where the bag holds no ground truth for a set. ``weather`` are words like "night, rain"; empty if unknown.
     """
 
     def __init__(self, path: str | Path, cameras: Sequence[str] | Mapping[str, str] | None = None, *,
@@ -64,6 +64,7 @@ class BagDrive:
             if self.reference_camera not in self.camera_names:
                 raise UserError(f"the reference camera {self.reference_camera!r} is not among the cameras "
                                 f"{', '.join(self.camera_names)}")
+            self.weather = bag_files.custom_data(self.path).get(bag_files.WEATHER, "")
             self.has_ground_truth = ground_truth_topic in reader.topics
             stamps = self._index(reader, ground_truth_topic)
         self.fixed_frame = fixed_frame or self._find_fixed_frame()
@@ -262,7 +263,7 @@ class BagDrive:
         except UserError as error:
             prefix = "" if str(self.path) in str(error) else f"{self.path}: {where}: "
             raise UserError(f"{prefix}{error}") from error
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, OverflowError) as error:
             raise UserError(f"{self.path}: {where}: {error}") from error
 
     def _parse(self, reader: AnyReader, connection: Connection, raw: bytes):

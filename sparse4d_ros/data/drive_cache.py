@@ -3,7 +3,7 @@
 A drive is a folder: ``images.npy [frames, cameras, height, width, 3]`` uint8 BGR,
 ``depth.npy [frames, cameras, height/4, width/4]`` float16 metres (inf for the sky),
 ``semantics.npy`` likewise uint8 (class index, 255 for no object), and ``frames.npz`` with stamps,
-calibration, poses and the objects of all frames in rows. Only a simulator knows depth and class of
+calibration, poses, the objects of all frames in rows and the weather. Only a simulator knows depth and class of
 every pixel: a drive made of a recording lacks these files, and ``maps`` in ``frames.npz`` names those
 there are. Bags stay the exchange format; this one trades disk space for the time that six JPEGs a
 frame would cost in every epoch.
@@ -12,6 +12,7 @@ frame would cost in every epoch.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,18 +20,21 @@ import numpy as np
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
+from sparse4d_ros.writing import blaming
 
 LABEL_STRIDE = 4
 #: Label maps that a drive may have, each a file and a field of :class:`LabelledFrame`, and their types.
 MAPS = {"depth": np.float16, "semantics": np.uint8}
 
 
-def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tuple[str, ...]) -> int:
+def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tuple[str, ...], weather: str = ""
+                ) -> int:
     """Write a drive and return its number of frames; the folder appears only when it is whole.
 
     Depth and semantics are thinned to one pixel in ``LABEL_STRIDE`` (the pixel at the cell's
     centre: averaging a depth edge would invent surfaces); frames without one make a drive without it.
-    Raises ``UserError`` for no frames, ``ValueError`` if some frames have a map and others have not.
+    ``weather`` are words separated by commas, like "night, rain"; empty where nobody knows it.
+    Raises ``UserError`` for no frames or a full disk, ``ValueError`` if some frames have a map and others have not.
     """
     folder = Path(folder)
     images, rows, per_frame = [], [], []
@@ -55,28 +59,33 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
         raise UserError(f"the drive for {folder} has no frames")
     table = np.array(rows, dtype=np.float64).reshape(-1, 14)
     partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    np.save(partial / "images.npy", np.stack(images))
-    for name, kept in maps.items():
-        if kept:
-            np.save(partial / f"{name}.npy", np.stack(kept))
-    np.savez(
-        partial / "frames.npz",
-        stamp_ns=np.array([f.stamp_ns for f in per_frame], dtype=np.int64),
-        camera_names=np.array([c.name for c in per_frame[0].cameras]),
-        camera_stamp_ns=np.array([[c.stamp_ns for c in f.cameras] for f in per_frame], dtype=np.int64),
-        intrinsic=np.array([[c.intrinsic for c in f.cameras] for f in per_frame]),
-        camera_from_vehicle=np.array([[c.camera_from_vehicle for c in f.cameras] for f in per_frame]),
-        fixed_from_vehicle=np.array([f.fixed_from_vehicle for f in per_frame]),
-        object_frame=table[:, 0].astype(np.int64),
-        object_class=table[:, 1].astype(np.int64),
-        object_instance=table[:, 2].astype(np.int64),
-        object_visibility=table[:, 3],
-        object_box=table[:, 4:],
-        classes=np.array(classes),
-        maps=np.array([name for name, kept in maps.items() if kept], dtype=np.str_),
-    )
-    os.replace(partial, folder)
+    try:
+        with blaming(folder):
+            partial.mkdir(parents=True, exist_ok=True)
+            np.save(partial / "images.npy", np.stack(images))
+            for name, kept in maps.items():
+                if kept:
+                    np.save(partial / f"{name}.npy", np.stack(kept))
+            np.savez(
+                partial / "frames.npz",
+                stamp_ns=np.array([f.stamp_ns for f in per_frame], dtype=np.int64),
+                camera_names=np.array([c.name for c in per_frame[0].cameras]),
+                camera_stamp_ns=np.array([[c.stamp_ns for c in f.cameras] for f in per_frame], dtype=np.int64),
+                intrinsic=np.array([[c.intrinsic for c in f.cameras] for f in per_frame]),
+                camera_from_vehicle=np.array([[c.camera_from_vehicle for c in f.cameras] for f in per_frame]),
+                fixed_from_vehicle=np.array([f.fixed_from_vehicle for f in per_frame]),
+                object_frame=table[:, 0].astype(np.int64),
+                object_class=table[:, 1].astype(np.int64),
+                object_instance=table[:, 2].astype(np.int64),
+                object_visibility=table[:, 3],
+                object_box=table[:, 4:],
+                classes=np.array(classes),
+                weather=np.array(weather),
+                maps=np.array([name for name, kept in maps.items() if kept], dtype=np.str_),
+            )
+            os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return len(per_frame)
 
 
@@ -98,6 +107,7 @@ class DriveCache:
         self.depth, self.semantics = (
             np.load(self.folder / f"{name}.npy", mmap_mode="r") if name in present else None for name in MAPS)
         self.classes = tuple(str(name) for name in self.table["classes"])
+        self.weather = str(self.table.pop("weather", ""))
         self.camera_names = tuple(str(name) for name in self.table["camera_names"])
 
     def __len__(self) -> int:

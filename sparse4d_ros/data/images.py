@@ -98,11 +98,16 @@ def _decode_compressed(message: Any, camera: str, reduce: int) -> np.ndarray:
             raise CameraError(f"camera '{camera}': the JPEG of {data.size} bytes is truncated: it has no end marker")
         width, height, flags = *_jpeg_size(data), _FLAGS[reduce]
     elif start.startswith(_PNG_START) and len(start) == 24:
+        if problem := _png_problem(data):
+            raise CameraError(f"camera '{camera}': the PNG of {data.size} bytes {problem}")
         width, height = int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
         flags = _FLAGS[1]
     else:
         raise CameraError(f"camera '{camera}': the compressed image (format '{message.format}', {data.size} bytes) "
                           "is neither JPEG nor PNG")
+    if not width * height:
+        raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes cannot be decoded: its size "
+                          "does not stand where it should")
     if width * height > _MAX_PIXELS:
         raise CameraError(f"camera '{camera}': the compressed image of {data.size} bytes says it is {width}x{height}, "
                           f"more than {_MAX_PIXELS} pixels")
@@ -117,7 +122,8 @@ def _decode_compressed(message: Any, camera: str, reduce: int) -> np.ndarray:
 
 
 def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
-    """Width and height as the frame header gives them, 0 0 if there is none: a broken one could ask for gigabytes."""
+    """Width and height as the frame header gives them, 0 0 if there is none where it should be: a broken one could ask
+    for gigabytes, and a decoder looks for it farther on."""
     position = 2
     while position + 9 <= data.size and data[position] == 0xFF:
         marker, head = int(data[position + 1]), data[position + 2:position + 9].tobytes()
@@ -126,6 +132,20 @@ def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
         # Fill bytes before a marker have no length.
         position += 1 if marker == 0xFF else 2 + int.from_bytes(head[:2], "big")
     return 0, 0
+
+
+def _png_problem(data: np.ndarray) -> str:
+    """What in the parts of a PNG OpenCV must not see, or "": it reserves the length that a part gives, up to 4 GB, and
+    frees memory twice when an animation is damaged."""
+    position = len(_PNG_START)
+    while position + 12 <= data.size:
+        head = data[position:position + 8].tobytes()
+        if head[4:] in (b"acTL", b"fcTL", b"fdAT"):
+            return "is an animation, not a picture"
+        position += 12 + int.from_bytes(head[:4], "big")
+        if head[4:] == b"IEND" and position <= data.size:
+            return ""
+    return "is truncated or damaged: its parts are longer than itself"
 
 
 def _bytes(message: Any, camera: str) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import shutil
 import tempfile
 from dataclasses import replace
@@ -12,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.deploy.pack import WEIGHTS, save_weights
 from sparse4d_ros.engine.package import INPUT_SIZES, ModelPackage, sha256
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.geometry import from_quaternion
 from sparse4d_ros.model.checkpoint import from_official, sizes_of_official
 from sparse4d_ros.model.detector import Sparse4D
+from sparse4d_ros.writing import blaming
 
 #: nuScenes' LIDAR_TOP in its vehicle frame (the usual mounting): x right, y forward, z up.
 NUSCENES_VEHICLE_FROM_LIDAR = from_quaternion(
@@ -36,7 +36,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"there is no checkpoint {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # an unpickler fails in many ways on what is none of its files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is not a PyTorch checkpoint that can be read safely: {reason}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
@@ -67,25 +67,25 @@ def convert(path: Path, output: Path, options: argparse.Namespace) -> ModelPacka
         raise UserError(f"{path} does not fit: {len(missing)} entries missing, {len(wrong)} of wrong shape "
                         "(listed above)")
     width, height = INPUT_SIZES[options.size]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    try:
-        save_file({key: value.contiguous() for key, value in state.items()}, folder / "weights.safetensors")
-        package = ModelPackage(
-            name=output.name, version="1", classes=tuple(options.classes), cameras=NUSCENES_CAMERAS,
-            input_width=width, input_height=height, model=config,
-            training_interval_s=0.5, interval_range_s=(0.4, 1.1), vehicle_from_model=NUSCENES_VEHICLE_FROM_LIDAR,
-            files={"weights": ("weights.safetensors", sha256(folder / "weights.safetensors"))},
-        )
-        if len(package.classes) != config.num_classes:
-            raise UserError(f"the checkpoint has {config.num_classes} classes; name as many with --classes")
-        package.save(folder)
-        os.chmod(folder, 0o755)
-        os.chmod(folder / "weights.safetensors", 0o644)  # safetensors writes files for their owner alone
-        os.replace(folder, output)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with blaming(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+        try:
+            save_weights({key: value.contiguous() for key, value in state.items()}, folder / WEIGHTS)
+            package = ModelPackage(
+                name=output.name, version="1", classes=tuple(options.classes), cameras=NUSCENES_CAMERAS,
+                input_width=width, input_height=height, model=config,
+                training_interval_s=0.5, interval_range_s=(0.4, 1.1), vehicle_from_model=NUSCENES_VEHICLE_FROM_LIDAR,
+                files={"weights": (WEIGHTS, sha256(folder / WEIGHTS))},
+            )
+            if len(package.classes) != config.num_classes:
+                raise UserError(f"the checkpoint has {config.num_classes} classes; name as many with --classes")
+            package.save(folder)
+            os.chmod(folder, 0o755)
+            os.replace(folder, output)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return ModelPackage.load(output)
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from sparse4d_ros.engine.package import FILE_NAME, ModelPackage, sha256
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.config import ModelConfig
+from sparse4d_ros.writing import blaming
 
 WEIGHTS = "weights.safetensors"
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write safetensors that everyone may read; ``OSError`` if the disk is full."""
+    try:
+        save_file(state, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    os.chmod(path, 0o644)  # safetensors writes files for their owner alone
 
 
 def pack(weights: Path, output: Path, version: str, nms_iou: float | None = None) -> ModelPackage:
     """Write ``model.yaml`` and weights into the folder ``output``; other files in it stay.
 
     ``nms_iou`` is for a model that gives duplicates, see :class:`ModelPackage`. Raises ``UserError`` if the
-    run's file is absent or not one of `sparse4d train`.
+    run's file is absent or not one of `sparse4d train`, or the disk is full.
     """
     if not weights.is_file():
         raise UserError(f"there is no {weights}; `sparse4d train` writes it into the run's folder")
@@ -38,17 +48,18 @@ def pack(weights: Path, output: Path, version: str, nms_iou: float | None = None
             training_interval_s=min(intervals),
             interval_range_s=(round(0.5 * min(intervals), 3), round(1.5 * max(intervals), 3)), nms_iou=nms_iou,
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise UserError(f"{weights} is not a weights file of `sparse4d train`: {error!r}") from None
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output) as folder:
-        save_file(state, Path(folder) / WEIGHTS)
-        package.files[  # the exported graphs of older weights are not this model's: they are not listed any more
-            "weights"] = (WEIGHTS, sha256(Path(folder) / WEIGHTS))
-        package.save(folder)
-        os.chmod(Path(folder) / WEIGHTS, 0o644)  # safetensors writes files for their owner alone
-        os.replace(Path(folder) / WEIGHTS, output / WEIGHTS)
-        os.replace(Path(folder) / FILE_NAME, output / FILE_NAME)
+    except Exception as error:  # an unpickler fails in many ways on what is none of its files
+        reason = repr(error).partition("\\n")[0]
+        raise UserError(f"{weights} is not a weights file of `sparse4d train`: {reason}") from None
+    with blaming(output):
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output) as folder:
+            save_weights(state, Path(folder) / WEIGHTS)
+            package.files[  # the exported graphs of older weights are not this model's: they are not listed any more
+                "weights"] = (WEIGHTS, sha256(Path(folder) / WEIGHTS))
+            package.save(folder)
+            os.replace(Path(folder) / WEIGHTS, output / WEIGHTS)
+            os.replace(Path(folder) / FILE_NAME, output / FILE_NAME)
     return ModelPackage.load(output)
 
 

@@ -6,12 +6,10 @@ import os
 
 import numpy as np
 
-from sparse4d_ros.engine.backend import NetworkOutput
+from sparse4d_ros.engine.backend import HostBank, NetworkOutput
 from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.engine.preprocess import NetworkInputs
 from sparse4d_ros.errors import UserError
-
-Bank = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 INPUT_NAMES = ("images", "projection", "camera_valid", "bank_feature", "bank_anchor", "bank_confidence",
                "has_history", "dt", "now_from_previous")
@@ -19,18 +17,32 @@ OUTPUT_NAMES = ("anchors", "classes", "quality", "next_feature", "next_anchor", 
 DEPTH_OUTPUT = "depth"
 
 
+def network_feeds(
+    inputs: NetworkInputs, bank: HostBank, dt_s: float, now_from_previous: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """The graph's inputs by name."""
+    feeds = (inputs.images, inputs.projection, inputs.camera_valid, *bank,
+             np.array([dt_s], np.float32), now_from_previous[None].astype(np.float32))
+    return dict(zip(INPUT_NAMES, feeds, strict=True))
+
+
 class OnnxBackend:
     """One session; the graph holds first and later frames alike."""
 
     name = "onnxruntime"
 
-    def __init__(self, package: ModelPackage, device: str = "cpu", dense_depth: bool = False) -> None:
-        """Raises ``UserError`` if the file is absent or altered, no provider fits, or the graph is another's."""
+    def __init__(
+        self, package: ModelPackage, device: str = "cpu", dense_depth: bool = False, kind: str = "onnx",
+    ) -> None:
+        """``kind`` is the package's graph to run.
+
+        Raises ``UserError`` if the file is absent or altered, no provider fits, or the graph is another's.
+        """
         import onnxruntime as ort
 
         if device not in ("cpu", "cuda"):
             raise UserError(f"the onnxruntime backend runs on 'cpu' or 'cuda', not {device!r}")
-        path = package.path("onnx")
+        path = package.path(kind)
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         if provider not in ort.get_available_providers():
             raise UserError(f"device {device!r} was asked for, but this onnxruntime has no {provider} "
@@ -40,7 +52,8 @@ class OnnxBackend:
         # Threads that spin between operators steal the cores that decode the next pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+            # Its bytes, not its path: weights that it keeps in a file beside it, which has no checksum, are refused.
+            self._session = ort.InferenceSession(path.read_bytes(), options, providers=[provider])
         except Exception as error:  # onnxruntime raises classes of its own, without a common base
             raise UserError(f"onnxruntime cannot load {path}: {error}") from error
         self.device = device
@@ -65,30 +78,32 @@ class OnnxBackend:
             if list(inputs[name]) != shape:
                 raise UserError(f"{path}: input {name} has shape {inputs[name]}, but model.yaml means {shape}")
 
-    def empty_bank(self) -> Bank:
-        count = self._model.num_temporal
-        return (np.zeros((1, count, self._model.embed_dims), np.float32), np.zeros((1, count, 11), np.float32),
-                np.zeros((1, count), np.float32), np.zeros(1, bool))
+    def empty_bank(self) -> HostBank:
+        return HostBank.empty(self._model)
 
     def run(
-        self, inputs: NetworkInputs, bank: Bank, dt_s: float, now_from_previous: np.ndarray,
-    ) -> tuple[NetworkOutput, Bank]:
-        feeds = (inputs.images, inputs.projection, inputs.camera_valid, *bank,
-                 np.array([dt_s], np.float32), now_from_previous[None].astype(np.float32))
-        out = self._session.run(self._outputs, dict(zip(INPUT_NAMES, feeds, strict=True)))
+        self, inputs: NetworkInputs, bank: HostBank, dt_s: float, now_from_previous: np.ndarray,
+    ) -> tuple[NetworkOutput, HostBank]:
+        out = self._session.run(self._outputs, network_feeds(inputs, bank, dt_s, now_from_previous))
         anchors, classes, quality, feature, anchor, confidence, kept_rows = out[:7]
         depth = out[7][0] if len(out) > 7 else None
         output = NetworkOutput(anchors[0], classes[0], quality[0], kept_rows[0], depth)
-        return output, (feature, anchor, confidence, np.ones(1, bool))
+        return output, HostBank(feature, anchor, confidence, np.ones(1, bool))
 
-    def features(self, bank: Bank) -> np.ndarray:
-        return bank[0][0]
+    def features(self, bank: HostBank) -> np.ndarray:
+        return bank.feature[0]
 
-    def confidence(self, bank: Bank) -> np.ndarray:
-        return bank[2][0]
+    def confidence(self, bank: HostBank) -> np.ndarray:
+        return bank.confidence[0]
 
-    def forget(self, bank: Bank, slots: np.ndarray) -> Bank:
-        return bank[0], bank[1], np.where(slots[None], np.float32(0), bank[2]), bank[3]
+    def forget(self, bank: HostBank, slots: np.ndarray) -> HostBank:
+        return bank._replace(confidence=np.where(slots[None], np.float32(0), bank.confidence))
+
+    def bank_to_host(self, bank: HostBank) -> HostBank:
+        return bank
+
+    def bank_from_host(self, bank: HostBank) -> HostBank:
+        return bank
 
     def close(self) -> None:
         del self._session

@@ -8,21 +8,26 @@ has no model constants. A package never leads outside its folder and never holds
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.errors import UserError, shown
 from sparse4d_ros.geometry import from_quaternion, to_quaternion
 from sparse4d_ros.model.config import ModelConfig
+from sparse4d_ros.writing import write_text
 
 FORMAT_VERSION = 1
 FILE_NAME = "model.yaml"
 #: Picture sizes (width, height) of the published configurations.
 INPUT_SIZES = {"small": (704, 256), "base": (1408, 512), "large": (1600, 640)}
-FILE_KINDS = ("weights", "onnx", "onnx_grid", "tensorrt")
+#: precision -> kind of graph that a TensorRT engine is built of
+GRID_KINDS = {"fp32": "onnx_grid", "fp16": "onnx_grid_fp16", "int8": "onnx_grid_int8"}
+FILE_KINDS = ("weights", "onnx", *GRID_KINDS.values())
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -65,7 +70,7 @@ class ModelPackage:
             raise UserError(f"{folder} is not a model package: it has no {FILE_NAME}")
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except Exception as error:  # PyYAML raises whatever its parts do, for dates of the 99th month, say
             raise UserError(f"{path} is not valid YAML: {error}") from None
         return _parse(values, path)
 
@@ -85,7 +90,7 @@ class ModelPackage:
             "files": {kind: {"path": name, "sha256": digest} for kind, (name, digest) in self.files.items()},
         }
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)
-        (Path(folder) / FILE_NAME).write_text(text, encoding="utf-8")
+        write_text(Path(folder) / FILE_NAME, text)
 
     def path(self, kind: str) -> Path:
         """A file of the package, its checksum verified; ``UserError`` if absent or altered."""
@@ -93,8 +98,12 @@ class ModelPackage:
             raise UserError(f"the model package {self.folder} has no {kind} file (field files.{kind})")
         name, digest = self.files[kind]
         path = self.folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"the model package misses a file: {path} (field files.{kind}.path)")
+        # `colcon build --symlink-install` makes links of model.yaml and of the files beside it, to one folder.
+        if path.resolve().parent not in (self.folder.resolve(), (self.folder / FILE_NAME).resolve().parent):
+            raise UserError(f"{path} leads out of the model package, to {path.resolve()} (field files.{kind}.path); "
+                            "put the file itself there")
         actual = sha256(path)
         if actual != digest:
             raise UserError(f"{path} is not the file that was packed: its SHA-256 is {actual[:12]}…, "
@@ -118,6 +127,9 @@ class _Reader:
         self.path, self.prefix = path, prefix
         if not isinstance(values, dict):
             raise UserError(f"{path}: {prefix.rstrip('.') or 'the file'} must be a mapping")
+        for name in values:
+            if not isinstance(name, str) or len(name) > 100:
+                raise self.fail(shown(name), "is not known")
         self.values = values
         self.used: set[str] = set()
 
@@ -130,7 +142,7 @@ class _Reader:
             raise self.fail(name, "is missing")
         value = self.values[name]
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise self.fail(name, f"must be {what}, not {value!r}")
+            raise self.fail(name, f"must be {what}, not {shown(value)}")
         return value
 
     def section(self, name: str) -> _Reader:
@@ -138,15 +150,16 @@ class _Reader:
         return _Reader(self.values.get(name), self.path, f"{self.prefix}{name}.")
 
     def number(self, name: str, above: float) -> float:
-        value = float(self.take(name, (int, float), "a number"))  # type: ignore[arg-type]
-        if not above < value < float("inf"):
-            raise self.fail(name, f"must be above {above}, not {value}")
-        return value
+        value = self.take(name, (int, float), "a number")
+        if not above < value <= sys.float_info.max:  # type: ignore[operator]
+            raise self.fail(name, f"must be above {above}, not {shown(value)}")
+        return float(value)  # type: ignore[arg-type]
 
     def numbers(self, name: str, count: int) -> tuple[float, ...]:
         values = self.take(name, list, f"a list of {count} numbers")
-        if len(values) != count or not all(type(v) in (int, float) and np.isfinite(v) for v in values):  # type: ignore
-            raise self.fail(name, f"must be a list of {count} finite numbers, not {values!r}")
+        if len(values) != count or not all(  # type: ignore[arg-type]
+                type(v) in (int, float) and abs(v) <= sys.float_info.max for v in values):  # type: ignore[union-attr]
+            raise self.fail(name, f"must be a list of {count} finite numbers, not {shown(values)}")
         return tuple(float(v) for v in values)  # type: ignore[union-attr]
 
     def names(self, name: str) -> tuple[str, ...]:
@@ -158,14 +171,14 @@ class _Reader:
     def done(self) -> None:
         for name in self.values:
             if name not in self.used:
-                raise self.fail(str(name), "is not known")
+                raise self.fail(name, "is not known")
 
 
 def _parse(values: object, path: Path) -> ModelPackage:
     top = _Reader(values, path)
     version = top.take("format_version", int, "a whole number")
     if version != FORMAT_VERSION:
-        raise top.fail("format_version", f"is {version}; this program reads {FORMAT_VERSION}")
+        raise top.fail("format_version", f"is {shown(version)}; this program reads {FORMAT_VERSION}")
     size = top.section("input")
     width, height = (int(size.number(name, 31)) for name in ("width", "height"))
     pose = top.section("vehicle_from_model")
@@ -190,7 +203,7 @@ def _parse(values: object, path: Path) -> ModelPackage:
         reader = _Reader(entry, path, f"files.{kind}.")
         name = str(reader.take("path", str, "a file name"))
         if Path(name).name != name:
-            raise reader.fail("path", f"must be a file name inside the package, not {name!r}")
+            raise reader.fail("path", f"must be a file name inside the package, not {shown(name)}")
         files[kind] = (name, str(reader.take("sha256", str, "a SHA-256")))
         reader.done()
     nms_iou = None

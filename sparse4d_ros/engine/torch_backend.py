@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sparse4d_ros.engine.backend import NetworkOutput
+from sparse4d_ros.engine.backend import HostBank, NetworkOutput
 from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.engine.preprocess import NetworkInputs
 from sparse4d_ros.errors import UserError
@@ -19,11 +19,11 @@ from sparse4d_ros.model.detector import Sparse4D
 def load_network(package: ModelPackage) -> Sparse4D:
     """The package's network in eval mode; ``UserError`` lists entries that are missing, unexpected or misshapen."""
     path = package.path("weights")
-    network = Sparse4D(package.model)
     try:
         state = load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is not a safetensors file: {error}") from None
+    network = Sparse4D(package.model)
     own = network.state_dict()
     problems = [f"missing {key}" for key in own if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in own]
@@ -102,6 +102,12 @@ class TorchBackend:
     def forget(self, bank: Bank, slots: np.ndarray) -> Bank:
         mask = torch.from_numpy(slots).to(self._device)[None]
         return bank._replace(confidence=bank.confidence.masked_fill(mask, 0.0))
+
+    def bank_to_host(self, bank: Bank) -> HostBank:
+        return HostBank(*(part.cpu().numpy().copy() for part in bank))
+
+    def bank_from_host(self, bank: HostBank) -> Bank:
+        return Bank(*(torch.tensor(part, device=self._device) for part in bank))
 
     def close(self) -> None:
         del self._network

@@ -19,6 +19,7 @@ import numpy as np
 from sparse4d_ros.boxes import BOX_COLUMNS
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame, Objects
+from sparse4d_ros.writing import replacing
 
 #: The optional columns of a :class:`FrameResult`, in the order of its fields.
 QUALITIES = ("centerness", "yawness")
@@ -87,6 +88,8 @@ class Drive:
     name: str
     truths: tuple[FrameTruth, ...]
     results: tuple[FrameResult, ...]
+    #: Words separated by commas, like "night, rain"; empty where nobody knows it.
+    weather: str = ""
 
     def __post_init__(self) -> None:
         stamps = [truth.stamp_ns for truth in self.truths]
@@ -186,21 +189,22 @@ def save_results(path: str | Path, results: Iterable[FrameResult], extra: dict[s
         if columns:
             qualities[name] = np.concatenate(columns)
     steps = sorted({step for result in results for step in result.timing_ms})
-    np.savez_compressed(
-        path,
-        stamp_ns=np.array([result.stamp_ns for result in results], dtype=np.int64),
-        frame=np.repeat(np.arange(len(results)), [len(result) for result in results]),
-        boxes=np.concatenate([result.boxes for result in results] or [np.empty((0, BOX_COLUMNS))]),
-        names=np.array([name for result in results for name in result.names], dtype=np.str_),
-        scores=np.array([s for result in results for s in result.scores], dtype=np.float64),
-        class_scores=np.array([s for result in results for s in result.class_scores], dtype=np.float64),
-        track_ids=np.array([t for result in results for t in result.track_ids], dtype=np.int64),
-        timing_steps=np.array(steps, dtype=np.str_),
-        timing_ms=np.array([[result.timing_ms.get(step, np.nan) for step in steps] for result in results],
-                           dtype=np.float64).reshape(len(results), len(steps)),
-        **qualities,
-        **(extra or {}),
-    )
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(
+            file,
+            stamp_ns=np.array([result.stamp_ns for result in results], dtype=np.int64),
+            frame=np.repeat(np.arange(len(results)), [len(result) for result in results]),
+            boxes=np.concatenate([result.boxes for result in results] or [np.empty((0, BOX_COLUMNS))]),
+            names=np.array([name for result in results for name in result.names], dtype=np.str_),
+            scores=np.array([s for result in results for s in result.scores], dtype=np.float64),
+            class_scores=np.array([s for result in results for s in result.class_scores], dtype=np.float64),
+            track_ids=np.array([t for result in results for t in result.track_ids], dtype=np.int64),
+            timing_steps=np.array(steps, dtype=np.str_),
+            timing_ms=np.array([[result.timing_ms.get(step, np.nan) for step in steps] for result in results],
+                               dtype=np.float64).reshape(len(results), len(steps)),
+            **qualities,
+            **(extra or {}),
+        )
 
 
 def load_results(path: str | Path) -> list[FrameResult]:

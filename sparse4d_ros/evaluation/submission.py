@@ -18,6 +18,7 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.nuscenes_memory import result_boxes, sample_place
 from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE
 from sparse4d_ros.evaluation.records import Drive
+from sparse4d_ros.writing import write_text
 
 TASKS = ("detection", "tracking")
 _COMMON = ("translation", "size", "rotation", "velocity")
@@ -65,5 +66,5 @@ def write_submission(path: str | Path, drives: Sequence[Drive], task: str,
                      tracking_class_score: float = TRACKING_CLASS_SCORE) -> int:
     """Write :func:`submission` as JSON and return its number of boxes."""
     document = submission(drives, task, tracking_class_score)
-    Path(path).write_text(json.dumps(document) + "\n")
+    write_text(path, json.dumps(document) + "\n")
     return sum(len(boxes) for boxes in document["results"].values())

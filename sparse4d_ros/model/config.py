@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.errors import UserError, shown
 
 #: Blocks per stage of the ResNets by depth; 18 and 34 are made of basic blocks, the rest of bottlenecks.
 RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+#: No size of a network reaches this.
+_TOO_LARGE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("num_classes", "num_anchors", "num_temporal", "embed_dims", "num_groups", "num_decoders"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise UserError(f"model.{name} must be a whole number of at least 1, not {getattr(self, name)!r}")
+                raise UserError(f"model.{name} must be a whole number of at least 1, not {shown(getattr(self, name))}")
         if self.num_learnable_points < 0:
             raise UserError("model.num_learnable_points must not be negative")
         if self.num_temporal > self.num_anchors:
@@ -76,7 +79,7 @@ class ModelConfig:
         if self.embed_dims % 8 or self.embed_dims % self.num_groups:
             raise UserError(f"model.embed_dims ({self.embed_dims}) must be a multiple of 8 and of num_groups")
         if self.border not in ("drop", "zeros"):
-            raise UserError(f"model.border must be 'drop' or 'zeros', not {self.border!r}")
+            raise UserError(f"model.border must be 'drop' or 'zeros', not {shown(self.border)}")
         if self.backbone.depth not in (0, *RESNET_BLOCKS):
             raise UserError(f"model.backbone.depth must be 0 (own widths) or one of {sorted(RESNET_BLOCKS)}")
         if len(self.backbone.stage_blocks) != len(self.backbone.widths):
@@ -113,24 +116,26 @@ class ModelConfig:
 
 def _build(cls: type, values: object, where: str):
     if not isinstance(values, dict):
-        raise UserError(f"{where} must be a mapping, not {values!r}")
+        raise UserError(f"{where} must be a mapping, not {shown(values)}")
     known = {f.name: f for f in dataclasses.fields(cls)}
     for name in values:
         if name not in known:
-            raise UserError(f"{where}.{name} is not a known field; known are {', '.join(sorted(known))}")
+            raise UserError(f"{where}.{name if isinstance(name, str) else shown(name)} is not a known field; known are "
+                            f"{', '.join(sorted(known))}")
     checked = {}
     for name, value in values.items():
         kind = known[name].type
         if kind == "tuple[int, ...]":
-            if not isinstance(value, (list, tuple)) or not all(type(v) is int and v > 0 for v in value):
-                raise UserError(f"{where}.{name} must be a list of whole numbers above 0, not {value!r}")
+            if not isinstance(value, (list, tuple)) or not all(
+                    type(v) is int and 0 < v < _TOO_LARGE for v in value):
+                raise UserError(f"{where}.{name} must be a list of whole numbers above 0, not {shown(value)}")
             value = tuple(value)
-        elif kind == "int" and type(value) is not int or kind == "bool" and type(value) is not bool \
-                or kind == "str" and not isinstance(value, str):
-            raise UserError(f"{where}.{name} must be of type {kind}, not {value!r}")
+        elif kind == "int" and not (type(value) is int and abs(value) < _TOO_LARGE) \
+                or kind == "bool" and type(value) is not bool or kind == "str" and not isinstance(value, str):
+            raise UserError(f"{where}.{name} must be of type {kind}, not {shown(value)}")
         elif kind == "float":
-            if type(value) not in (int, float) or not 0 <= value < float("inf"):
-                raise UserError(f"{where}.{name} must be a number of at least 0, not {value!r}")
+            if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:
+                raise UserError(f"{where}.{name} must be a number of at least 0, not {shown(value)}")
             value = float(value)
         checked[name] = value
     return cls(**checked)

@@ -17,6 +17,7 @@ from sparse4d_ros.evaluation.records import TIMING_STEPS, Drive, save_results
 from sparse4d_ros.evaluation.report import latency_table, percentiles_ms, score_facts, score_table
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.video import write_video
+from sparse4d_ros.writing import replacing, write_text
 
 #: The node's worker takes the newest set; one that waited meanwhile is replaced.
 _TOO_SLOW = "newer_set"
@@ -105,7 +106,7 @@ def write_outputs(folder: Path, recording: Recording, scores: Scores, source: So
     pictures = tqdm(_keep_picture(painted, best_frame(recording.drive), paths[1]), total=len(recording.drive.truths),
                     desc="painting", unit="frame", leave=False, disable=None)
     write_video(paths[2], pictures, recording.drive.rate_hz * recording.rate)
-    paths[-1].write_text(json.dumps(summary_document(recording, scores, facts), indent=2) + "\n")
+    write_text(paths[-1], json.dumps(summary_document(recording, scores, facts), indent=2) + "\n")
     return paths
 
 
@@ -120,5 +121,6 @@ def _keep_picture(painted: Iterator[tuple[int, np.ndarray]], stamp_ns: int, path
     """Pass pictures on and write the one of a stamp."""
     for at_ns, picture in painted:
         if at_ns == stamp_ns:
-            cv2.imwrite(str(path), picture)
+            with replacing(path) as partial:
+                partial.write_bytes(cv2.imencode(path.suffix, picture)[1])
         yield picture

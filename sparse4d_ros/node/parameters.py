@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import sys
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.errors import UserError, shown
 from sparse4d_ros.node.settings import Settings, Spec
 
 #: Parameters that rclpy itself declares on every node.
@@ -62,17 +61,18 @@ def checked_value(name: str, value: Any) -> Any:
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)  # `score_threshold: 1` in YAML is an integer to ROS
-    if kind is tuple and not isinstance(value, str) and hasattr(value, "__iter__"):
+    if kind is float and type(value) in (int, float):
+        if abs(value) <= sys.float_info.max:
+            return float(value)  # `score_threshold: 1` in YAML is an integer to ROS
+    elif kind is tuple and not isinstance(value, str) and hasattr(value, "__iter__"):
         value = tuple(value)
         if all(isinstance(item, str) and item for item in value):
             return value
-    elif type(value) is kind and not (kind is float and not math.isfinite(value)):
+    elif type(value) is kind:
         return value
     wanted = {float: "a finite number", int: "an integer", bool: "true or false", str: "a text",
               tuple: "a list of names"}[kind]
-    raise UserError(f"The parameter '{name}' is {value!r}; it must be {wanted}.")
+    raise UserError(f"The parameter '{name}' is {shown(value)}; it must be {wanted}.")
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:

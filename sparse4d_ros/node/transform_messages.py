@@ -13,6 +13,8 @@ from sparse4d_ros.node.quaternions import Rigid
 
 # Longest deviation of a quaternion from unit length: rounding in float32 passes, a broken filter does not.
 _QUATERNION_TOLERANCE = 0.01
+# Farther than any frame on Earth is from another; chains of larger ones overflow.
+_FARTHEST_M = 1e9
 
 
 class StampedTransform(NamedTuple):
@@ -31,6 +33,8 @@ class StampedTransform(NamedTuple):
             return "a frame cannot be its own parent"
         if not all(map(isfinite, self.pose)):
             return "it holds a number that is not finite"
+        if max(map(abs, self.pose[:3])) > _FARTHEST_M:
+            return f"it is more than {_FARTHEST_M:.0e} m long"
         norm = sqrt(sum(value * value for value in self.pose[3:]))
         if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
             return f"its quaternion has length {norm:.4f}, not 1"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.errors import UserError, shown
 from sparse4d_ros.simulation.tracks import Motion, ObjectTrack, Recording
+from sparse4d_ros.writing import write_text
 
 FORMAT, VERSION = "sparse4d_tracks", 1
 #: The renderer places things in single precision, good to a millimetre within this distance of the origin.
@@ -26,7 +27,7 @@ def read_tracks(path: str | Path) -> Recording:
         content = json.loads(path.read_text())
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     try:
         return _recording(content)
@@ -47,8 +48,8 @@ def write_tracks(path: str | Path, recording: Recording) -> None:
             row["velocities"] = track.motion.velocities.tolist()
         objects.append(row)
     text = ",\n  ".join(json.dumps(row) for row in objects)
-    Path(path).write_text(f'{{"format": "{FORMAT}", "version": {VERSION},\n "ego": {json.dumps(ego)},\n '
-                          f'"objects": [\n  {text}\n]}}\n')
+    write_text(path, f'{{"format": "{FORMAT}", "version": {VERSION},\n "ego": {json.dumps(ego)},\n '
+                     f'"objects": [\n  {text}\n]}}\n')
 
 
 def _samples(motion: Motion) -> dict[str, list]:
@@ -64,7 +65,7 @@ def _recording(content: object) -> Recording:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise _Wrong(f'it is no recording: "format" must be "{FORMAT}"')
     if content.get("version") != VERSION:
-        raise _Wrong(f"version {content.get('version')!r} is unknown, this program reads version {VERSION}")
+        raise _Wrong(f"version {shown(content.get('version'))} is unknown, this program reads version {VERSION}")
     _check_fields("the file", content, {"format", "version", "ego", "objects"}, {"ego", "objects"})
     if not isinstance(content["ego"], dict) or not content["ego"]:
         raise _Wrong("ego is empty: the recording needs the vehicle's poses")
@@ -86,12 +87,12 @@ def _object(place: int, row: object) -> ObjectTrack:
         raise _Wrong(f"objects[{place}] is not an object with fields")
     number = row.get("id")
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2 ** 63:
-        raise _Wrong(f"objects[{place}]: id is {number!r}, not a whole number from 0 on")
+        raise _Wrong(f"objects[{place}]: id is {shown(number)}, not a whole number from 0 on")
     who = f"object {number}"
     motion = _motion(who, row, _OBJECT_FIELDS, _OBJECT_FIELDS - {"velocities"})
     name = row["class"]
     if name not in NUSCENES_CLASSES:
-        raise _Wrong(f"{who}: class {name!r} is unknown; the classes are {', '.join(NUSCENES_CLASSES)}")
+        raise _Wrong(f"{who}: class {shown(name)} is unknown; the classes are {', '.join(NUSCENES_CLASSES)}")
     size = _table(who, "size", [row["size"]], 3)[0]
     if not (size > 0.0).all():
         raise _Wrong(f"{who}: size {size.tolist()} must be positive: length, width, height in metres")
@@ -137,6 +138,7 @@ def _table(who: str, field: str, values: object, columns: int) -> np.ndarray:
         if not isinstance(parts, list) or len(parts) != max(columns, 1):
             raise _Wrong(f"{who}: {where} is not a list of {columns} numbers")
         for part in parts:
-            if not isinstance(part, (int, float)) or isinstance(part, bool) or not math.isfinite(part):
-                raise _Wrong(f"{who}: {where} holds {part!r}, which is no finite number")
+            if not isinstance(part, (int, float)) or isinstance(part, bool) \
+                    or not abs(part) <= sys.float_info.max:
+                raise _Wrong(f"{who}: {where} holds {shown(part)}, which is no finite number")
     return np.array(values, dtype=np.float64).reshape(len(values), *([columns] if columns else []))

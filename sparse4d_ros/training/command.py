@@ -18,6 +18,7 @@ from sparse4d_ros.training.loop import train
 from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.streams import DriveFolder
 from sparse4d_ros.training.trainer import Trainer
+from sparse4d_ros.writing import write_text
 
 _EPILOG = """examples:
   sparse4d simulate --help                     # first make drives
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         package = ModelPackage.load(args.begin_from)
         trainer.begin_from(load_file(package.path("weights")))
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    write_text(args.output / "config.yaml", yaml.safe_dump(content, sort_keys=False))
     budget_s = args.minutes * 60 if args.minutes else None
     whole = train(trainer, args.output, content, budget_s, validation, resumed=args.resume)
     group.close()

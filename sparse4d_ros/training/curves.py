@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from sparse4d_ros.writing import blaming, replacing
+
 
 class Table:
     """A CSV file whose first column is ``step``. A row may bring new columns: then the file is written anew."""
@@ -26,11 +28,11 @@ class Table:
         if new:
             self._columns += new
             return self._write_all()
-        with open(self.path, "a", newline="") as file:
+        with blaming(self.path), open(self.path, "a", newline="") as file:
             csv.DictWriter(file, self._columns, restval="").writerow(text)
 
     def _write_all(self) -> None:
-        with open(self.path, "w", newline="") as file:
+        with replacing(self.path) as partial, open(partial, "w", newline="") as file:
             if self._columns:
                 writer = csv.DictWriter(file, self._columns, restval="")
                 writer.writeheader()

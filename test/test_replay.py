@@ -196,6 +196,27 @@ def test_a_type_that_is_not_installed_is_skipped_with_one_warning(tmp_path):
     assert "/odd" not in out
 
 
+def test_faults_break_what_goes_out_and_are_counted(bag, tmp_path):
+    topic = "/camera/front/image/compressed"
+    (tmp_path / "faults.yaml").write_text("- clock_backward: {from: 0.7, seconds: 5}\n")
+    with Listener({topic: (CompressedImage, RELIABLE), "/clock": (Clock, RELIABLE)}) as listener:
+        process = start("--bag", bag, "--topics", topic, "--wait-for-subscribers", 1, "--seed", 3, "--faults",
+                        tmp_path / "faults.yaml", "--fault", "drop:camera=front,to=0.5")
+        listener.spin_until(lambda: process.poll() is not None)
+        out, err = ended(process)
+        listener.take_rest()
+    assert process.returncode == 0
+    lost = FRAMES - len(listener.received[topic])
+    assert 0 < lost < FRAMES and "broken on purpose, seed 3:\n       1  /clock  clock_backward:" in out
+    assert out.endswith(f"{lost:8d}  {topic}  drop:camera=front,to=0.5\n")
+    assert "drop:camera=front,to=0.5 has hit 1" in err and "clock_backward:seconds=5,from=0.7 has hit 1" in err
+    clock = [nanoseconds(message.clock) for message in listener.received["/clock"]]
+    (back,) = [later - earlier for earlier, later in zip(clock, clock[1:], strict=False) if later < earlier]
+    assert -5_000_000_000 < back < -4_900_000_000
+    stamps = [nanoseconds(message.header.stamp) for message in listener.received[topic]]
+    assert min(stamps) < bag_cases.START_NS - 3_000_000_000 < max(stamps)
+
+
 def test_bad_input_is_one_sentence_and_status_2(bag, tmp_path):
     (tmp_path / "broken.mcap").write_bytes(b"\x89MCAP0\r\n")
     for arguments, word in [
@@ -204,6 +225,7 @@ def test_bad_input_is_one_sentence_and_status_2(bag, tmp_path):
         (["--bag", bag, "--topics", "/nothing"], "/nothing"),
         (["--bag", bag, "--wait-for-subscribers", 1, "--wait-timeout", 0.2], "/camera/front/image/compressed"),
         (["--bag", bag, "--rate", 0], "0 is not a positive number"),
+        (["--bag", bag, "--fault", "drop:camera=side"], "camera=side"),
     ]:
         status, _, err = run(*arguments)
         assert status == 2, arguments

@@ -49,7 +49,7 @@ def convert(bag: Path, folder: Path, size: tuple[int, int]) -> str:
             else:
                 yield at_size(item, *size)
 
-    count = write_drive(folder, labelled(), NUSCENES_CLASSES)
+    count = write_drive(folder, labelled(), NUSCENES_CLASSES, drive.weather)
     left_out = {"without ground truth": unlabelled, **drive.skipped}
     reasons = "".join(f", {number} left out ({why})" for why, number in left_out.items() if number)
     return f"{folder}: {count} frames of {len(drive.camera_names)} cameras{reasons}"

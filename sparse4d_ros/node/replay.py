@@ -2,7 +2,8 @@
 
 For machines without `ros2 bag`, and for measuring: messages go out as the serialised bytes that
 the bag holds, on a schedule kept by the steady clock, and the report at the end says how late they
-were. /clock carries the bag's log time, at every message and 100 times a second between them.
+were. /clock carries the bag's log time, at every message and 100 times a second between them. With `--fault` the
+bag is broken on its way out (docs/fault_injection.md).
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from rosbags.interfaces import Connection, QosDurability
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
-from sparse4d_ros.data import bag_files
+from sparse4d_ros.data import bag_files, faults
+from sparse4d_ros.data.fault import Fault
+from sparse4d_ros.data.fault_injector import Injector
 from sparse4d_ros.data.ros_messages import COMPRESSED_IMAGE, IMAGE
+from sparse4d_ros.data.timed_messages import CLOCK_TOPIC, recording_of, with_clock
 from sparse4d_ros.errors import UserError
 
 CLOCK_PERIOD_S = 0.01
@@ -47,29 +51,33 @@ class Player:
     """Publishes the messages of an open bag. ``stop`` ends it between two messages."""
 
     def __init__(self, node: Node, reader: AnyReader, stop: threading.Event, *, rate: float = 1.0,
-                 topics: Sequence[str] = (), clock: bool = True) -> None:
-        self.node, self.reader, self.stop, self.rate = node, reader, stop, rate
+                 topics: Sequence[str] = (), clock: bool = True, broken_by: Sequence[Fault] = (), seed: int = 0
+                 ) -> None:
+        self.node, self.stop, self.rate, self.clock = node, stop, rate, clock
         self.counts: Counter[str] = Counter()
         self.lateness_s: deque[float] = deque(maxlen=100_000)  # bounded, since --loop may run for days
         self.connections = _selected(reader, topics, own_clock=clock)
-        self._publishers: dict[int, Publisher] = {}
+        self._publishers: dict[str, Publisher] = {}
         for connection in self.connections:
             kind = _message_class(connection.msgtype)
             if kind is None:
                 node.get_logger().warning(f"{connection.topic} is not played: the message type {connection.msgtype} "
                                           "is not installed here")
                 continue
-            self._publishers[connection.id] = node.create_publisher(kind, connection.topic, _qos(connection))
-        self.connections = [item for item in self.connections if item.id in self._publishers]
+            if connection.topic not in self._publishers:  # else recorded from several publishers
+                self._publishers[connection.topic] = node.create_publisher(
+                    kind, connection.topic, _qos(connection, reader.topics[connection.topic].msgcount))
+        self.connections = [item for item in self.connections if item.topic in self._publishers]
         if not self.connections:
             raise UserError(f"{reader.paths[0]}: none of its message types is installed here")
-        self._clock = node.create_publisher(Clock, "/clock", DEPTH) if clock else None
-        self._clock_ns = 0
+        self.injector = Injector(recording_of(reader, self.connections), broken_by, seed, node.get_logger().info)
+        if clock:
+            self._publishers[CLOCK_TOPIC] = node.create_publisher(Clock, CLOCK_TOPIC, DEPTH)
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
         """Until each image topic has ``count`` subscribers (each topic, if the bag has no images)."""
         images = [item for item in self.connections if item.msgtype in (IMAGE, COMPRESSED_IMAGE)]
-        waiting = {item.topic: self._publishers[item.id] for item in images or self.connections}
+        waiting = {item.topic: self._publishers[item.topic] for item in images or self.connections}
         deadline = time.monotonic() + timeout_s
         while waiting and not self.stop.wait(0.02):
             waiting = {topic: publisher for topic, publisher in waiting.items()
@@ -80,19 +88,23 @@ class Player:
 
     def play_once(self, progress: tqdm) -> None:
         """From the first message to the last; returns early if ``stop`` is set."""
-        begin_ns: int | None = None
-        begin_s = 0.0
-        for connection, log_ns, raw in bag_files.messages(self.reader, self.connections):
-            if begin_ns is None:
-                begin_ns, begin_s, self._clock_ns = log_ns, time.monotonic(), 0
-            due_s = begin_s + (log_ns - begin_ns) * 1e-9 / self.rate
-            if not self._wait_until(due_s, log_ns):
+        messages = self.injector.messages()
+        if self.clock:
+            messages = with_clock(messages, self.injector.clock, round(CLOCK_PERIOD_S * self.rate * 1e9))
+        begin_s: float | None = None
+        for message in messages:
+            bag_s = message.due_ns * 1e-9
+            if begin_s is None:
+                begin_s = time.monotonic() - bag_s / self.rate
+            due_s = begin_s + bag_s / self.rate
+            if self.stop.wait(max(0.0, due_s - time.monotonic())):
                 return
-            self._publish_clock(log_ns)
-            self._publishers[connection.id].publish(raw)
+            self._publishers[message.topic].publish(message.raw)
+            if self.clock and message.topic == CLOCK_TOPIC:
+                continue
             self.lateness_s.append(time.monotonic() - due_s)
-            self.counts[connection.topic] += 1
-            progress.update((log_ns - begin_ns) * 1e-9 - progress.n)
+            self.counts[message.topic] += 1
+            progress.update(bag_s - progress.n)
 
     def finish(self) -> None:
         """Wait until reliable readers have what was sent: leaving at once would lose the last messages."""
@@ -102,34 +114,17 @@ class Player:
             publisher.wait_for_all_acked(Duration(nanoseconds=round(left_s * 1e9)))
 
     def report(self) -> str:
-        """Messages per topic and how late they went out."""
+        """Messages per topic, how late they went out, and how many each fault has hit."""
         lines = [f"{count:8d}  {topic}" for topic, count in sorted(self.counts.items())]
         total = sum(self.counts.values())
-        if not total:
-            return "nothing was played"
-        p50, p95, worst = np.percentile(self.lateness_s, [50, 95, 100]) * 1e3
-        lines.append(f"{total:8d}  messages; lateness p50 {p50:.1f} ms, p95 {p95:.1f} ms, max {worst:.1f} ms")
+        if total:
+            p50, p95, worst = np.percentile(self.lateness_s, [50, 95, 100]) * 1e3
+            lines.append(f"{total:8d}  messages; lateness p50 {p50:.1f} ms, p95 {p95:.1f} ms, max {worst:.1f} ms")
+        else:
+            lines.append("nothing was played")
+        if self.injector.faults:
+            lines.append(self.injector.report())
         return "\n".join(lines)
-
-    def _wait_until(self, due_s: float, log_ns: int) -> bool:
-        """Sleep to the due time with /clock running on; False if stopped."""
-        while not self.stop.is_set():
-            left_s = due_s - time.monotonic()
-            if left_s <= 0:
-                return True
-            # Bag time goes on evenly towards the next message, which is where it will be at due_s.
-            if left_s > CLOCK_PERIOD_S:
-                self._publish_clock(log_ns - round(left_s * self.rate * 1e9))
-            self.stop.wait(min(left_s, CLOCK_PERIOD_S))
-        return False
-
-    def _publish_clock(self, bag_ns: int) -> None:
-        if self._clock is None or bag_ns <= self._clock_ns:
-            return
-        self._clock_ns = bag_ns
-        message = Clock()
-        message.clock.sec, message.clock.nanosec = divmod(bag_ns, 1_000_000_000)
-        self._clock.publish(message)
 
 
 def _selected(reader: AnyReader, topics: Sequence[str], own_clock: bool) -> list[Connection]:
@@ -156,11 +151,11 @@ def _message_class(name: str):
         return None
 
 
-def _qos(connection: Connection) -> QoSProfile:
+def _qos(connection: Connection, count: int) -> QoSProfile:
     """Reliable, which best-effort readers match as well; latched where the recording was.
 
-    A latched topic keeps all its messages: several broadcasters share /tf_static, and a late
-    reader needs what each of them said.
+    ``count`` is the number of messages of the topic. A latched topic keeps all of them: several broadcasters
+    share /tf_static, and a late reader needs what each of them said.
     """
     recorded = connection.ext.offered_qos_profiles
     depth = IMAGE_DEPTH if connection.msgtype in (IMAGE, COMPRESSED_IMAGE) else DEPTH
@@ -168,7 +163,7 @@ def _qos(connection: Connection) -> QoSProfile:
         qos.durability == QosDurability.TRANSIENT_LOCAL for qos in recorded)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE,
-        depth=min(max(connection.msgcount, 1), 1000) if latched else depth,
+        depth=min(max(count, 1), 1000) if latched else depth,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
 
@@ -198,6 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="wait until every image topic has N subscribers")
     parser.add_argument("--wait-timeout", type=float, default=60.0, metavar="S",
                         help="give that up after S seconds, with an error (default 60)")
+    faults.add_options(parser)
     return parser
 
 
@@ -213,7 +209,8 @@ def play(args: argparse.Namespace, stop: threading.Event) -> None:
     node = Node("sparse4d_replay", start_parameter_services=False)
     try:
         with bag_files.open_bag(args.bag) as reader:
-            player = Player(node, reader, stop, rate=args.rate, topics=args.topics, clock=not args.no_clock)
+            player = Player(node, reader, stop, rate=args.rate, topics=args.topics, clock=not args.no_clock,
+                            broken_by=faults.from_options(args), seed=args.seed)
             if args.wait_for_subscribers:
                 player.wait_for_subscribers(args.wait_for_subscribers, args.wait_timeout)
             stop.wait(args.start_delay)

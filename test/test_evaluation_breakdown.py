@@ -142,3 +142,19 @@ def test_a_part_without_a_hit_has_no_error():
     found = parts(replace(drive, results=()))
     part = next(part for part in found.values() if part.true_boxes)
     assert (part.recall, part.mean_ap) == (0.0, 0.0) and np.isnan(part.centre_error_m)
+
+
+def test_a_weather_takes_the_objects_and_false_alarms_of_its_drives():
+    seen = one_frame([row(5), row(20)], [row(5), row(20)], [0.9, 0.8])
+    blind = one_frame([row(20)], [row(9), row(20)], [0.9, 0.8])
+    drives = [replace(seen, name="a", weather="day"), replace(blind, name="b", weather="night, rain"),
+              replace(seen, name="c", weather="day, rain"), replace(blind, name="d")]
+    found = break_down(match_drives(drives, progress=False), 0.3, [drive.weather for drive in drives]).by_weather
+    assert {part.label: part.true_boxes for part in found} == {"day": 4, "night": 1, "rain": 3}
+    ap = {part.label: part.mean_ap for part in found}
+    assert ap["day"] == pytest.approx(1.0) and ap["night"] == pytest.approx(ALARM_FIRST) and 0.5 < ap["rain"] < 0.9
+
+
+def test_without_weather_there_is_no_such_group():
+    drive = one_frame([row(5)], [row(5)], [0.9])
+    assert list(break_down(match_drives([drive], progress=False), 0.3, [""]).groups) == ["distance", "visible share"]

@@ -75,6 +75,8 @@ def test_perfect_results_score_one():
     assert scores.mave == pytest.approx(0.0, abs=1e-6)
     assert set(scores.classes) == {"car", "pedestrian"}
     assert scores.classes["car"].true_boxes == 2 * FRAMES
+    boxes = sum(of_class.true_boxes for of_class in scores.classes.values())
+    assert scores.object_seconds == pytest.approx(boxes / make_drive().rate_hz)
 
 
 def test_no_results_score_zero():
@@ -116,6 +118,7 @@ def test_one_identity_switch_is_counted_once():
     assert scores.classes["car"].ids == 1
     assert scores.classes["pedestrian"].ids == 0
     assert scores.ids == 1
+    assert scores.ids_per_100_s == pytest.approx(100.0 / scores.object_seconds)
     assert 0.9 < scores.classes["car"].amota < 1.0
     assert scores.mean_ap == pytest.approx(1.0, abs=1e-6)
 

@@ -49,5 +49,6 @@ def assess(drives: Sequence[Drive], score: float, tracking_class_score: float = 
     results = [result for drive in drives for result in drive.results]
     return Assessment(
         drives, matches, evaluate(drives, tracking_class_score=tracking_class_score, matches=matches),
-        break_down(matches, score), calibrate(drives, matches), tuple(identity_switches(drives, matches, score)),
+        break_down(matches, score, [drive.weather for drive in drives]), calibrate(drives, matches),
+        tuple(identity_switches(drives, matches, score)),
         {step: found for step in TIMING_STEPS if (found := percentiles_ms(results, step)) is not None})

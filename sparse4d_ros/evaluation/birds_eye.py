@@ -21,7 +21,7 @@ _VEHICLE_M = (4.6, 1.9, 1.0)
 #: Cameras' fans reach beyond the corners, so that only what no camera sees stays dark.
 _SIGHT_M = 120.0
 #: Objects that stay where they are need no number.
-_UNNUMBERED = ("barrier", "traffic_cone")
+UNNUMBERED = ("barrier", "traffic_cone")
 _ARROW_S = 1.0
 _ARROW_MIN_SPEED = 0.5
 
@@ -89,7 +89,7 @@ class BirdsEye:
         fan = view.copy()
         for camera in cameras:
             if camera.image is not None:
-                canvas.polygon(fan, self.pixels(_sight(camera, _SIGHT_M)), canvas.mix(canvas.PANEL, canvas.MUTED, 0.5))
+                canvas.polygon(fan, self.pixels(sight(camera, _SIGHT_M)), canvas.mix(canvas.PANEL, canvas.MUTED, 0.5))
         cv2.addWeighted(fan, 0.12, view, 0.88, 0.0, dst=view)
         for ring in _RINGS_M:
             canvas.circle(view, tuple(centre), ring * self.pixels_per_metre, canvas.LINE)
@@ -141,7 +141,7 @@ class BirdsEye:
         taken: list[tuple[float, float]] = []
         for row in np.argsort(-result.scores, kind="stable"):
             box, name = result.boxes[row], result.names[row]
-            if name in _UNNUMBERED:
+            if name in UNNUMBERED:
                 continue
             reach = 0.5 * float(np.hypot(box[box_columns.LENGTH], box[box_columns.WIDTH]))
             x, y = self.pixels(box[:2]) + [min(reach * 0.7, 2.0) * self.pixels_per_metre + 2, -14]
@@ -164,7 +164,7 @@ class BirdsEye:
             canvas.text(view, "ground truth", x + 28, y, 12, canvas.MUTED)
 
 
-def _sight(camera: CameraFrame, reach_m: float) -> np.ndarray:
+def sight(camera: CameraFrame, reach_m: float) -> np.ndarray:
     """Corners ``[3, 2]`` in the vehicle frame of the triangle that a camera sees from above."""
     vehicle_from_camera = inverse(camera.camera_from_vehicle)
     width = camera.image.shape[1]

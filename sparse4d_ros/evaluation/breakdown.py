@@ -1,4 +1,4 @@
-"""Detection scores of parts of the ground truth: by distance from the vehicle and by visibility.
+"""Detection scores of parts of the ground truth: by distance from the vehicle, by visibility and by weather.
 
 Objects are matched once, over everything (:mod:`~sparse4d_ros.evaluation.matching`), and then shared
 out, so that an object near a border between two parts is not lost because the reported box lies
@@ -10,7 +10,8 @@ beyond it. In a part count
   matched to a true object of another part are left out;
 * **by visibility**: *all* unmatched reported objects, as false alarms, for a reported object has no
   visibility. A part with few true objects so has a lower AP than the whole: compare a visibility
-  part between models, not with another part. Recall and centre error have no such limit.
+  part between models, not with another part. Recall and centre error have no such limit;
+* **by weather**: all of the drives that have the word ("night", "rain"). A drive can have several.
 
 Hits within a matching distance are those of the devkit's evaluation at that distance. AP is the
 devkit's ``calc_ap``, the mean over its four distances and over the classes with a true object in
@@ -20,7 +21,7 @@ score reaches ``score``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,21 +53,38 @@ class Breakdown:
     score: float
     by_range: tuple[Part, ...]
     by_visibility: tuple[Part, ...]
+    #: Empty if the weather of no drive is known.
+    by_weather: tuple[Part, ...] = ()
+
+    @property
+    def groups(self) -> dict[str, tuple[Part, ...]]:
+        """The parts by title, without empty groups."""
+        groups = {"distance": self.by_range, "visible share": self.by_visibility, "weather": self.by_weather}
+        return {title: parts for title, parts in groups.items() if parts}
 
 
 #: Which true objects ``[m]`` and which false alarms ``[n]`` of a class belong to a part.
 _Choice = Callable[[ClassMatches], tuple[np.ndarray, np.ndarray]]
 
 
-def break_down(matches: Matches, score: float) -> Breakdown:
-    """Scores by range and by visibility; see the module for who counts where."""
+def break_down(matches: Matches, score: float, weathers: Sequence[str] = ()) -> Breakdown:
+    """Scores of all parts; see the module for who counts where. ``weathers``: of each drive that was matched."""
     by_range = [_part(matches, f"{low}-{high} m", score, lambda of, low=low, high=high: (
         (of.truth_range_m >= low) & (of.truth_range_m < high), (of.range_m >= low) & (of.range_m < high)))
         for low, high in RANGES_M]
     by_visibility = [_part(matches, f"{low:.0%}-{high:.0%}".replace("%-", "-"), score, lambda of, low=low, high=high: (
         (of.truth_visibility >= low) & ((of.truth_visibility < high) | (high == 1.0)), np.ones(len(of.scores), bool)))
         for low, high in VISIBILITIES]
-    return Breakdown(score, tuple(by_range), tuple(by_visibility))
+    return Breakdown(score, tuple(by_range), tuple(by_visibility), tuple(_by_weather(matches, score, weathers)))
+
+
+def _by_weather(matches: Matches, score: float, weathers: Sequence[str]) -> list[Part]:
+    words = [set(weather.split(", ")) - {""} for weather in weathers]
+    out = []
+    for word in sorted(set().union(*words)):
+        has = np.array([word in of_drive for of_drive in words])
+        out.append(_part(matches, word, score, lambda of, has=has: (has[of.truth_places[:, 0]], has[of.places[:, 0]])))
+    return out
 
 
 def _part(matches: Matches, label: str, score: float, choose: _Choice) -> Part:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -131,5 +130,7 @@ def _letters(words: str, size: int, bold: bool) -> np.ndarray:
 @lru_cache(maxsize=32)
 def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: the same letters on every machine."""
+    import matplotlib  # here, for who needs only the colours
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)

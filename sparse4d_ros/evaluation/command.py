@@ -7,15 +7,12 @@ which none imports another.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import time
 from pathlib import Path
 
-import yaml
 from tqdm import tqdm
 
-from sparse4d_ros.engine import Engine, EngineOptions, FrameRejected, ModelPackage, NumericalError
+from sparse4d_ros.engine import Engine, ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.assessment import Assessment, assess
 from sparse4d_ros.evaluation.comparison import compare_files, comparison_page, comparison_table
@@ -26,7 +23,6 @@ from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_dri
 from sparse4d_ros.evaluation.records import (
     TIMING_STEPS,
     Drive,
-    from_detections,
     load_results,
     save_results,
     truth_of,
@@ -38,9 +34,11 @@ from sparse4d_ros.evaluation.report import (
     score_facts,
     score_table,
 )
+from sparse4d_ros.evaluation.run_model import drive_paths, engine_options, run_source
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.submission import TASKS, write_submission
 from sparse4d_ros.evaluation.video import write_video
+from sparse4d_ros.writing import write_text
 
 _EXAMPLES = """examples:
   sparse4d evaluate --model models/sparse4d_small --bag drive_a --bag drive_b
@@ -93,12 +91,7 @@ def run(args: argparse.Namespace) -> int:
         return _compare(args)
     if bool(args.model) == bool(args.tracks):
         raise UserError("give either --model, to run one, or --tracks, to score recorded ones")
-    paths = [(path, True) for path in args.bag] + [(path, False) for path in args.drives]
-    if not paths:
-        raise UserError("give at least one drive with --bag or --drives")
-    for path, _ in paths:
-        if not path.exists():
-            raise UserError(f"{path} does not exist; --bag and --drives take recorded drives")
+    paths = drive_paths(args.bag, args.drives)
     if args.save_tracks and len(paths) != 1:
         raise UserError("--save-tracks writes the tracks of one drive; give one --bag or one folder")
     if args.worst_frames < 0:
@@ -118,7 +111,7 @@ def _compare(args: argparse.Namespace) -> int:
     comparison = compare_files(*args.compare)
     print(comparison_table(comparison))
     if args.report:
-        args.report.write_text(comparison_page(comparison))
+        write_text(args.report, comparison_page(comparison))
     return 0
 
 
@@ -131,7 +124,7 @@ def _print(assessment: Assessment) -> None:
 def _write(args: argparse.Namespace, assessment: Assessment, sources: list[Source]) -> None:
     """Every file that was asked for."""
     if args.output:
-        args.output.write_text(json.dumps(assessment.to_json(), indent=2) + "\n")
+        write_text(args.output, json.dumps(assessment.to_json(), indent=2) + "\n")
     if args.submission:
         count = write_submission(args.submission, assessment.drives, args.submission_task, args.tracking_class_score)
         print(f"\n{args.submission}: {count} boxes for the {args.submission_task} task")
@@ -141,55 +134,18 @@ def _write(args: argparse.Namespace, assessment: Assessment, sources: list[Sourc
     if args.report:
         worst = worst_frames(assessment.drives, assessment.matches, args.draw_score, args.worst_frames)
         subject = f"The model {args.model.name}" if args.model else "Recorded tracks"
-        args.report.write_text(evaluation_page(assessment, subject, paint_worst(assessment, sources, worst)))
+        write_text(args.report, evaluation_page(assessment, subject, paint_worst(assessment, sources, worst)))
         print(f"\n{args.report}: open it in a browser")
 
 
 def _run_model(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
     package = ModelPackage.load(args.model)
-    engine = Engine(package, backend=args.backend, options=_engine_options(args))
+    engine = Engine(package, backend=args.backend, options=engine_options(args.option, args.score_threshold))
     try:
         sources = [Source(path.name, path, is_bag, tuple(package.cameras)) for path, is_bag in paths]
-        return [_run_drive(engine, source) for source in sources], sources
+        return [run_source(engine, source) for source in sources], sources
     finally:
         engine.close()
-
-
-def _engine_options(args: argparse.Namespace) -> EngineOptions:
-    """The engine's options from the command line; ``UserError`` naming one that does not exist."""
-    known = [field.name for field in dataclasses.fields(EngineOptions)]
-    values = {"score_threshold": args.score_threshold}
-    for text in args.option:
-        name, separator, value = text.partition("=")
-        if not separator or name not in known:
-            raise UserError(f"--option {text!r} is not NAME=VALUE with one of the engine's options: {', '.join(known)}")
-        values[name] = yaml.safe_load(value)
-    return EngineOptions(**values)
-
-
-def _run_drive(engine: Engine, source: Source) -> Drive:
-    """All frames of a drive through the engine, starting with an empty bank; what fails is a frame without result."""
-    state, truths, results, failures = engine.initial_state(), [], [], []
-    for item in tqdm(source.frames(), desc=f"running {source.name}", unit="frame", leave=False, disable=None):
-        if item.objects is not None:
-            truths.append(truth_of(item))
-        start = time.perf_counter()
-        try:
-            detections, state = engine.step(item.frame, state)
-        except FrameRejected as error:
-            failures.append(str(error))
-            continue
-        except NumericalError as error:  # nothing of the bank can be trusted after it
-            failures.append(str(error))
-            state = engine.reset(state)
-            continue
-        record = from_detections(detections, engine.package.classes)
-        record.timing_ms["total"] = (time.perf_counter() - start) * 1e3
-        if item.objects is not None:
-            results.append(record)
-    if failures:
-        print(f"{source.name}: {len(failures)} frames gave no result (first: {failures[0]})")
-    return Drive(source.name, tuple(truths), tuple(results))
 
 
 def _read_tracks(files: list[Path], paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
@@ -198,8 +154,9 @@ def _read_tracks(files: list[Path], paths: list[tuple[Path, bool]]) -> tuple[lis
     sources = [Source(path.name, path, is_bag) for path, is_bag in paths]
     drives = []
     for file, source in zip(files, sources, strict=True):
-        truths = tuple(truth_of(item) for item in source.frames() if item.objects is not None)
-        drives.append(Drive(source.name, truths, tuple(load_results(file))))
+        frames = source.frames()
+        truths = tuple(truth_of(item) for item in frames if item.objects is not None)
+        drives.append(Drive(source.name, truths, tuple(load_results(file)), frames.weather))
     return drives, sources
 
 

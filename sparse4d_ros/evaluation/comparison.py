@@ -167,8 +167,8 @@ def _parts(one: dict, other: dict) -> list[tuple[str, list[Row]]]:
         return []
     thresholds = [document["breakdown"]["score"] for document in (one, other)]
     out = []
-    for key, title in (("by_range", "by distance"), ("by_visibility", "by visibility")):
-        parts = [{part["label"]: part for part in document["breakdown"][key]} for document in (one, other)]
+    for key, title in (("by_range", "by distance"), ("by_visibility", "by visibility"), ("by_weather", "by weather")):
+        parts = [{part["label"]: part for part in document["breakdown"].get(key, ())} for document in (one, other)]
         for value, (name, more) in _PART_VALUES.items():
             if value != "mean_ap" and thresholds[0] != thresholds[1]:
                 continue  # at another score it is another quantity

@@ -26,10 +26,12 @@ p {{ margin: 4px 0 12px; max-width: 84ch; }}
 p.note, figcaption, summary, footer {{ color: {canvas.hex_code(canvas.MUTED)}; font-size: 13.5px; }}
 footer {{ margin-top: 48px; border-top: 1px solid {canvas.hex_code(_EDGE)}; padding-top: 12px; }}
 .tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 12px; margin: 24px 0 8px; }}
-.tile {{ background: {canvas.hex_code(canvas.PANEL)}; border-radius: 10px; padding: 12px 16px; }}
-.tile b {{ display: block; font-size: 26px; font-weight: 650; font-variant-numeric: tabular-nums; }}
-.tile span {{ color: {canvas.hex_code(canvas.MUTED)}; font-size: 13px; }}
-.columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 0 32px; }}
+.tile {{ background: {canvas.hex_code(canvas.PANEL)}; border-radius: 10px; padding: 12px 16px;
+  font-size: 13px; color: {canvas.hex_code(canvas.MUTED)}; }}
+.tile b {{ display: block; color: {canvas.hex_code(canvas.TEXT)}; font-size: 26px; font-weight: 650;
+  font-variant-numeric: tabular-nums; }}
+.columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 0 32px; }}
+.columns > div {{ min-width: 0; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }}
 th {{ color: {canvas.hex_code(canvas.MUTED)}; font-weight: 500; text-align: right; white-space: nowrap; }}

@@ -47,7 +47,7 @@ def evaluation_page(assessment: Assessment, subject: str, painted: Sequence[Pain
     parts = [
         _headline(assessment),
         html.section("Scores by class", _class_table(assessment)),
-        html.section("By distance and visibility", _breakdown(assessment)),
+        html.section("By distance, visibility and weather", _breakdown(assessment)),
         html.section("Precision and recall", html.figure(
             precision_recall_chart(assessment.matches), "png", "precision over recall, class by class",
             "Each curve accepts a match within another distance between the centres; AP is the mean of the four.")),
@@ -70,7 +70,8 @@ def _headline(assessment: Assessment) -> str:
     facts = [("mAP", html.number(scores.mean_ap), ""), ("NDS", html.number(scores.nds), ""),
              ("AMOTA", html.number(scores.amota), ""), ("AMOTP, m", html.number(scores.amotp, 2), ""),
              ("centre error, m", html.number(scores.mate, 2), ""),
-             ("identity switches", html.number(scores.ids, 0), "")]
+             ("identity switches", html.number(scores.ids, 0),
+              f"{html.number(scores.ids_per_100_s, 1)} in 100 object-seconds")]
     if "total" in assessment.latency_ms:
         facts.append(("ms a frame, median", html.number(assessment.latency_ms["total"][0], 0), ""))
     return html.tiles(facts)
@@ -99,8 +100,7 @@ def _breakdown(assessment: Assessment) -> str:
              "count in the range they lie in; for visibility all of them count in every part, so its mAP is for "
              "comparing models.")
     return html.note(words) + html.columns(
-        html.group("Distance from the vehicle", _part_table(found.by_range)),
-        html.group("Visible share of the object", _part_table(found.by_visibility)))
+        *(html.group(title.capitalize(), _part_table(parts)) for title, parts in found.groups.items()))
 
 
 def _part_table(parts: Sequence[Part]) -> str:

@@ -17,7 +17,7 @@ import io
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,10 +92,17 @@ class Scores:
     frames: int
     missing_frames: int
     classes: dict[str, ClassScores]
+    #: For how long, all together, the true objects of tracked classes were there to be tracked.
+    object_seconds: float
+
+    @property
+    def ids_per_100_s(self) -> float:
+        """Identity switches in 100 object-seconds: unlike their sum, comparable between drives and rates."""
+        return 100.0 * self.ids / self.object_seconds if self.object_seconds else float("nan")
 
     def to_json(self) -> dict:
         """Plain values; nan becomes None, which JSON can hold."""
-        return without_nan(asdict(self))
+        return without_nan(asdict(self) | {"ids_per_100_s": self.ids_per_100_s})
 
 
 def evaluate(drives: Sequence[Drive], progress: bool = True, tracking_class_score: float = TRACKING_CLASS_SCORE,
@@ -125,7 +132,13 @@ def evaluate(drives: Sequence[Drive], progress: bool = True, tracking_class_scor
         return Scores(
             detection.mean_ap, detection.nd_score, *(errors[metric] for metric in TP_METRICS),
             *(tracking.compute_metric(metric) if tracked else float("nan") for metric in _TRACKING),
-            sum(len(drive.truths) for drive in drives), sum(drive.missing for drive in drives), classes)
+            sum(len(drive.truths) for drive in drives), sum(drive.missing for drive in drives), classes,
+            _object_seconds(drives, matches, tracked))
+
+
+def _object_seconds(drives: Sequence[Drive], matches: Matches, names: Iterable[str]) -> float:
+    seconds = np.array([1.0 / drive.rate_hz for drive in drives])
+    return float(sum(seconds[matches.classes[name].truth_places[:, 0]].sum() for name in names))
 
 
 _TRACKING = ("amota", "amotp", "mota", "recall", "ids", "frag")

@@ -132,7 +132,7 @@ def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Recta
         small = min(round((width - gap) / 2 / aspect), (height - _LEGEND_HEIGHT) // rows - gap)
         half = min((width - gap) // 2, round(small * aspect))
         top, rest = y, list(range(count))
-    left_side, right_side = _sides([cameras[i] for i in rest])
+    left_side, right_side = sides([cameras[i] for i in rest])
     for column, side in enumerate((left_side, right_side)):
         for row, position in enumerate(side):
             places[rest[position]] = (x + column * (half + gap), top + row * (small + gap), half, small)
@@ -144,7 +144,7 @@ def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Recta
     return places, legend  # type: ignore[return-value]
 
 
-def _sides(cameras: Sequence[CameraFrame]) -> tuple[list[int], list[int]]:
+def sides(cameras: Sequence[CameraFrame]) -> tuple[list[int], list[int]]:
     """Indices for the left and the right column: by the side each camera looks to, front to back.
 
     Cameras that look straight ahead or back share rows of their own: the first row if they come in

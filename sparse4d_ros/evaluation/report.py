@@ -28,7 +28,8 @@ def score_table(scores: Scores) -> str:
     lines += [
         "",
         f"mAP {_plain(scores.mean_ap)}   NDS {_plain(scores.nds)}   AMOTA {_plain(scores.amota)}   "
-        f"AMOTP {_plain(scores.amotp)} m   identity switches {_plain(scores.ids, 0)}",
+        f"AMOTP {_plain(scores.amotp)} m   identity switches {_plain(scores.ids, 0)} "
+        f"({_plain(scores.ids_per_100_s, 1)} in 100 object-seconds)",
         f"{scores.frames} frames with ground truth; {scores.missing_frames} without a result, counted as if nothing "
         "was seen in them.",
         "Computed by the nuScenes devkit over the classes above: those visible within its ranges (30 to 50 m).",
@@ -56,9 +57,9 @@ def latency_table(results: Iterable[FrameResult], steps: Iterable[str]) -> str:
 
 
 def breakdown_table(found: Breakdown) -> str:
-    """A line for each range and each visibility."""
+    """A line for each part."""
     lines = []
-    for title, parts in (("distance", found.by_range), ("visible share", found.by_visibility)):
+    for title, parts in found.groups.items():
         lines.append(f"{title:<21}{'boxes':>7}{'recall':>8}{'mAP':>8}{'error m':>9}")
         lines += [f"{part.label:<21}{part.true_boxes:>7}{_plain(part.recall):>8}{_plain(part.mean_ap):>8}"
                   f"{_plain(part.centre_error_m):>9}" for part in parts]

@@ -38,6 +38,7 @@ class CachedFrames:
 
     def __init__(self, cache: DriveCache) -> None:
         self._cache = cache
+        self.weather = cache.weather
 
     def __len__(self) -> int:
         return len(self._cache)

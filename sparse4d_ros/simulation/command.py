@@ -13,14 +13,16 @@ from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame
 from sparse4d_ros.simulation.splits import SPLITS, check_seed
+from sparse4d_ros.simulation.suite import read_suite
 from sparse4d_ros.simulation.tracks import Recording
-from sparse4d_ros.simulation.variety import VARIETIES, rig_of, weather_of
+from sparse4d_ros.simulation.variety import VARIETIES, check_variety, rig_of, weather_of
 
 _EXAMPLES = """examples:
   sparse4d simulate --split val --seeds 10000 --duration 20 --rate 10 --size 704x256 --output drives
   sparse4d simulate --split train --seeds 0:250 --rate 5 --duration 8 --format arrays --output drives/train
   sparse4d simulate --seeds 0:250 --variety full --format arrays --output drives/varied
   sparse4d simulate --seeds 7 --duration 20 --save-tracks drive.json
+  sparse4d simulate --suite config/test_drives.yaml --format arrays --output drives/test
   sparse4d simulate --tracks drive.json --mesh car=model.glb --output drives
 docs/simulation.md explains the options and the format of tracks.
 """
@@ -37,8 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="render recorded motion instead of a town")
     parser.add_argument("--save-tracks", type=Path, metavar="FILE.json",
                         help="record the motion of one town's drive; without --output nothing is rendered")
+    parser.add_argument("--suite", type=Path, metavar="FILE.yaml",
+                        help="render the drives that a file names; towns, split, rate, duration, size and variety are "
+                             "the file's")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train",
-                        help="which towns: training and validation seeds are kept apart (default %(default)s)")
+                        help="which towns: those of different splits are kept apart (default %(default)s)")
     parser.add_argument("--duration", type=_positive, metavar="S",
                         help=f"seconds (default {_DURATION_S}, with --tracks the recording's length)")
     parser.add_argument("--rate", type=_positive, default=5.0, metavar="HZ",
@@ -61,6 +66,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render the drives that are not there yet; record one if asked to."""
+    if args.suite is None:
+        return _run(args)
+    if args.seeds is not None or args.tracks is not None or args.save_tracks is not None:
+        raise UserError("--suite names the drives; leave out --seeds, --tracks and --save-tracks")
+    parsers = {"split": str, "variety": str, "size": picture_size, "seeds": _seeds, "rate": _positive,
+               "duration": _positive}
+    parts = [argparse.Namespace(**(vars(args) | options)) for options in read_suite(args.suite, parsers)]
+    for part in parts:  # all of them, before hours of rendering
+        _check(part)
+    for part in parts:
+        _run(part)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
     recording = _check(args)
     if args.save_tracks is not None:
         from sparse4d_ros.simulation.tracks_file import write_tracks
@@ -79,6 +99,7 @@ def _check(args: argparse.Namespace) -> Recording | None:
         raise UserError("give --seeds for towns or --tracks for a recording")
     if args.output is None and args.save_tracks is None:
         raise UserError("give --output, the folder for the drives")
+    check_variety(args.variety)
     if args.tracks is None:
         args.duration = args.duration or _DURATION_S
         for seed in args.seeds:
@@ -133,15 +154,16 @@ def _folder(args: argparse.Namespace, seed: int) -> Path:
 
 
 def _write(args: argparse.Namespace, seed: int, frames: Iterable[LabelledFrame]) -> None:
-    folder = _folder(args, seed)
+    folder, weather = _folder(args, seed), weather_of(seed, args.variety)["name"]
     if args.format == "arrays":
         from sparse4d_ros.data.drive_cache import write_drive
 
-        write_drive(folder, frames, NUSCENES_CLASSES)
+        write_drive(folder, frames, NUSCENES_CLASSES, weather)
     else:
         from sparse4d_ros.data.bag_writer import write_bag
 
-        write_bag(folder, frames, rig_of(seed, args.variety).vehicle_from_camera, jpeg_quality=args.jpeg_quality)
+        write_bag(folder, frames, rig_of(seed, args.variety).vehicle_from_camera, jpeg_quality=args.jpeg_quality,
+                  weather=weather)
 
 
 def _counted(frames: Iterable[LabelledFrame], progress: tqdm) -> Iterator[LabelledFrame]:

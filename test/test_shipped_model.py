@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sparse4d_ros.boxes import wrap_angle
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
+from sparse4d_ros.engine.agreement import compare, differences
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.resources import share_path
 
@@ -79,31 +79,14 @@ def test_it_tracks(frames, onnx_results):
     assert sum(frames_lived >= 10 for frames_lived in lives.values()) >= 10
 
 
-def partners(first, second, min_score: float) -> np.ndarray:
-    """For each object of ``first`` above a score, how far the nearest of its class in ``second`` differs."""
-    differences = []
-    for row in np.flatnonzero(first.scores > min_score):
-        same = np.flatnonzero(second.class_ids == first.class_ids[row])
-        difference = np.abs(second.boxes[same] - first.boxes[row])
-        difference[:, 6] = np.abs(wrap_angle(second.boxes[same, 6] - first.boxes[row, 6]))
-        differences.append(difference.max(axis=1).min(initial=np.inf))
-    return np.array(differences)
-
-
 def test_both_backends_agree_on_every_row_over_fifty_frames(frames):
     """Each frame from the same bank: no rounding of an earlier frame can hide or excuse a difference."""
-    torch = pytest.importorskip("torch", reason="the torch backend needs torch")
-    from sparse4d_ros.model.bank import Bank
-
+    pytest.importorskip("torch", reason="the torch backend needs torch")
     package, options = ModelPackage.load(FOLDER), replace(OPTIONS, nms_iou=1.0)
     first, second = (Engine(package, name, options=options) for name in ("onnxruntime", "torch"))
-    state = first.initial_state()
-    for item in frames:
-        bank = Bank(*(torch.from_numpy(np.array(part)) for part in state.bank))
-        expected, _ = second.step(item.frame, replace(state, bank=bank))
-        detections, state = first.step(item.frame, state)
+    for _, found in compare(first, {"torch": second}, (item.frame for item in frames)):
         # Just at the threshold a row may be given out on one side only.
-        assert partners(detections, expected, OPTIONS.score_threshold + 1e-3).max() < 1e-3
+        assert found["torch"].differences(OPTIONS.score_threshold + 1e-3).max() < 1e-3
 
 
 def test_both_backends_stay_together_over_fifty_frames(frames, onnx_results):
@@ -114,12 +97,12 @@ def test_both_backends_stay_together_over_fifty_frames(frames, onnx_results):
     """
     pytest.importorskip("torch", reason="the torch backend needs torch")
     torch_results = run(Engine(ModelPackage.load(FOLDER), "torch", options=OPTIONS), frames)
-    differences = [partners(*pair, 0.2) for pair in zip(onnx_results, torch_results, strict=True)]
-    found = np.concatenate(differences)
+    partners = [differences(*pair, 0.2).max(axis=1) for pair in zip(onnx_results, torch_results, strict=True)]
+    found = np.concatenate(partners)
     assert len(found) > 500
     assert np.median(found) < 2e-5 and np.quantile(found, 0.99) < 1e-3 and found.max() < 0.05, \
         f"median {np.median(found):.1e}, 99 % {np.quantile(found, 0.99):.1e}, largest {found.max():.1e}"
-    assert np.concatenate(differences[-10:]).max() < 1e-3
+    assert np.concatenate(partners[-10:]).max() < 1e-3
 
 
 @pytest.mark.fault(41)

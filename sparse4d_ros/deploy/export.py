@@ -3,6 +3,10 @@
 The bank is an input and an output; ``has_history`` says whether it holds anything. Two ways to read
 image features can be exported (same numbers): ``visible`` gathers only points that a camera sees,
 for onnxruntime on CPUs; ``grid`` uses GridSample with static shapes, for TensorRT.
+
+The types are in the graph, as strongly typed networks want them; inputs and outputs are float32
+whatever the precision. fp16 and int8 apply to backbone and neck, nine tenths of the work: with the
+head's linear layers in fp16 too, half of all boxes move by more than 5 mm (docs/deployment.md).
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
+from sparse4d_ros.deploy.tensorrt_operators import unsupported
 from sparse4d_ros.engine.onnx_backend import DEPTH_OUTPUT, INPUT_NAMES, OUTPUT_NAMES
-from sparse4d_ros.engine.package import ModelPackage, sha256
+from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage, sha256
 from sparse4d_ros.engine.torch_backend import focal_lengths, load_network
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.bank import Bank
@@ -26,7 +33,11 @@ from sparse4d_ros.model.detector import Sparse4D, empty_inputs
 
 #: GridSample and reductions of ScatterElements as onnxruntime and TensorRT 10 know them.
 OPSET = 18
-_FILES = {"visible": ("onnx", "model.onnx"), "grid": ("onnx_grid", "model_grid.onnx")}
+#: (reading, precision) -> kind of file in the package, file name
+_FILES = {
+    ("visible", "fp32"): ("onnx", "model.onnx"),
+    **{("grid", precision): (kind, f"{kind.replace('onnx', 'model')}.onnx") for precision, kind in GRID_KINDS.items()},
+}
 
 
 class FlatNetwork(nn.Module):
@@ -43,7 +54,7 @@ class FlatNetwork(nn.Module):
         self, images: Tensor, projection: Tensor, camera_valid: Tensor, bank_feature: Tensor, bank_anchor: Tensor,
         bank_confidence: Tensor, has_history: Tensor, dt: Tensor, now_from_previous: Tensor,
     ) -> tuple[Tensor, ...]:
-        maps = self.network.extract(images)
+        maps = [x.float() for x in self.network.extract(images.to(self.network.neck.lateral_convs[0].weight.dtype))]
         bank = Bank(bank_feature, bank_anchor, bank_confidence, has_history)
         out = self.network.head(maps, projection, self.image_wh, camera_valid, bank, dt, now_from_previous)
         outputs = (out.anchors[-1], out.classes[-1], out.quality[-1], *out.bank[:3], out.kept_rows)
@@ -53,13 +64,23 @@ class FlatNetwork(nn.Module):
         return outputs
 
 
-def export_onnx(package: ModelPackage, output: Path, reading: str = "visible", depth: bool = False) -> None:
+def halve_image_branch(network: Sparse4D) -> None:
+    """Backbone and neck in fp16. Norms are folded into the convolutions before, so that weights are rounded once."""
+    network.backbone = fuse(network.backbone).half()
+    network.neck.half()
+
+
+def export_onnx(
+    package: ModelPackage, output: Path, reading: str = "visible", depth: bool = False, half: bool = False,
+) -> None:
     """Write the graph of a package to ``output``; the file appears only when it is whole.
 
-    Raises ``UserError`` if the weights are absent or do not fit.
+    ``half`` puts backbone and neck in fp16. Raises ``UserError`` if the weights are absent or do not fit.
     """
     network = load_network(package)
     network.set_reading(reading)
+    if half:
+        halve_image_branch(network)
     count = len(package.cameras)
     flat = FlatNetwork(network, count, package.input_width, package.input_height, depth).eval()
     images, projection, _, valid, bank, dt, motion = empty_inputs(
@@ -82,8 +103,6 @@ def export_onnx(package: ModelPackage, output: Path, reading: str = "visible", d
 
 def strip_origin(path: Path) -> None:
     """Take out what the exporter notes of the source code: file names of this machine, in every node."""
-    import onnx
-
     model = onnx.load(str(path))
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
@@ -95,24 +114,44 @@ def strip_origin(path: Path) -> None:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("package", type=Path, help="folder of the model package (with weights)")
-    parser.add_argument("--reading", choices=("visible", "grid"), default="visible",
-                        help="visible: for onnxruntime on the CPU (default); grid: static shapes, for TensorRT")
+    parser.add_argument("--reading", choices=("visible", "grid"),
+                        help="visible: for onnxruntime on the CPU (default in fp32); grid: static shapes, for TensorRT")
+    parser.add_argument("--precision", choices=tuple(GRID_KINDS), default="fp32",
+                        help="of backbone and neck; fp16 and int8 are for TensorRT and imply --reading grid")
+    parser.add_argument("--calibrate", type=Path, metavar="BAG",
+                        help="drive that int8 takes the ranges of its activations from: one like those to come")
+    parser.add_argument("--calibration-frames", type=int, default=32, help="frames of it, evenly spread (default 32)")
     parser.add_argument("--depth", action="store_true", help="also give out dense depth maps, for debugging")
-    parser.epilog = "example:\n  sparse4d export models/sparse4d_small"
+    parser.epilog = ("examples:\n  sparse4d export models/sparse4d_small\n"
+                     "  sparse4d export models/sparse4d_small --precision fp16\n"
+                     "  sparse4d export models/sparse4d_small --precision int8 --calibrate my_drive")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, check the graph, and enter it with its checksum in model.yaml."""
+    reading = args.reading or ("visible" if args.precision == "fp32" else "grid")
+    if (reading, args.precision) not in _FILES:
+        raise UserError(f"--precision {args.precision} is for TensorRT, which needs --reading grid")
+    if (args.precision == "int8") != (args.calibrate is not None):
+        raise UserError("--precision int8 and --calibrate BAG go together: the drive gives the activations' ranges")
     package = ModelPackage.load(args.package)
     if "weights" not in package.files:
         raise UserError(f"the model package {args.package} has no weights to export (field files.weights)")
-    kind, name = _FILES[args.reading]
-    print(f"exporting {package.name} ({args.reading}), this takes about a minute …", flush=True)
+    kind, name = _FILES[reading, args.precision]
+    print(f"exporting {package.name} ({reading}, {args.precision}), this takes about a minute …", flush=True)
     path = args.package / name
-    export_onnx(package, path, args.reading, args.depth)
-    import onnx
+    if args.precision == "int8":
+        from sparse4d_ros.deploy.quantise import DriveReader, quantise
 
-    onnx.checker.check_model(str(path))
+        reader = DriveReader(package, args.calibrate, args.calibration_frames)
+        with tempfile.TemporaryDirectory() as folder:
+            export_onnx(package, Path(folder) / name, reading, args.depth)
+            quantise(Path(folder) / name, path, reader)
+    else:
+        export_onnx(package, path, reading, args.depth, half=args.precision == "fp16")
+    onnx.checker.check_model(str(path), full_check=True)
+    if reading == "grid" and (refused := unsupported(onnx.load(str(path)))):
+        raise UserError(f"TensorRT would refuse {path}, so it is not entered in model.yaml: {'; '.join(refused[:5])}")
     replace(package, files={**package.files, kind: (name, sha256(path))}).save(args.package)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its checksum in model.yaml")
     return 0

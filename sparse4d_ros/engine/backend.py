@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from sparse4d_ros.engine.preprocess import NetworkInputs
+from sparse4d_ros.model.config import ModelConfig
 
 
 class NetworkOutput(NamedTuple):
@@ -17,6 +18,22 @@ class NetworkOutput(NamedTuple):
     quality: np.ndarray    #: ``[N, 2]`` logits: centerness, yawness
     kept_rows: np.ndarray  #: ``[Nt]`` rows that the bank kept, in its order
     depth: np.ndarray | None = None  #: ``[C, h, w]`` metres at the finest level, where asked for
+
+
+class HostBank(NamedTuple):
+    """A bank's content on the host, the same for every backend."""
+
+    feature: np.ndarray      #: ``[1, Nt, E]`` float32
+    anchor: np.ndarray       #: ``[1, Nt, 11]`` float32
+    confidence: np.ndarray   #: ``[1, Nt]`` float32
+    has_history: np.ndarray  #: ``[1]`` bool
+
+    @classmethod
+    def empty(cls, model: ModelConfig) -> HostBank:
+        """A bank before its first frame."""
+        count = model.num_temporal
+        return cls(np.zeros((1, count, model.embed_dims), np.float32), np.zeros((1, count, 11), np.float32),
+                   np.zeros((1, count), np.float32), np.zeros(1, bool))
 
 
 class Backend(Protocol):
@@ -41,6 +58,12 @@ class Backend(Protocol):
 
     def forget(self, bank: Any, slots: np.ndarray) -> Any:
         """A bank whose ``slots`` (bool ``[Nt]``) have lost their confidence."""
+
+    def bank_to_host(self, bank: Any) -> HostBank:
+        """A copy of a bank's content."""
+
+    def bank_from_host(self, bank: HostBank) -> Any:
+        """A bank with this content, where the backend likes it."""
 
     def close(self) -> None:
         """Release memory and threads."""

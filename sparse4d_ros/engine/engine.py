@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,14 @@ class Engine:
     """Runs a model package frame by frame. Holds weights and buffers, but no state of a drive."""
 
     def __init__(
-        self, package: ModelPackage, backend: str = "auto", device: str | None = None,
-        precision: str = "fp32", options: EngineOptions | None = None,
+        self, package: ModelPackage, backend: str | Backend = "auto", device: str | None = None,
+        precision: str = "fp32", options: EngineOptions | None = None, engine_file: Path | None = None,
     ) -> None:
-        """Raises ``UserError`` naming the file, option or device that is wrong."""
+        """``backend`` by name, or one that was made already, to which device, precision and file do not apply.
+
+        ``engine_file`` is TensorRT's; None takes the one of `sparse4d build-engine`.
+        Raises ``UserError`` naming the file, option or device that is wrong.
+        """
         options = EngineOptions() if options is None else options
         for name in options.class_score_thresholds:
             if name not in package.classes:
@@ -65,7 +70,9 @@ class Engine:
                                 f"it has {', '.join(package.classes)}")
         self.package = package
         self.options = options
-        self._backend: Backend = create_backend(package, backend, device, precision, options.dense_depth)
+        if isinstance(backend, str):
+            backend = create_backend(package, backend, device, precision, options.dense_depth, engine_file)
+        self._backend = backend
         self._preprocess = Preprocessor(package)
         self._nms_iou = package.nms_iou if options.nms_iou is None else options.nms_iou
         self._thresholds = np.array([
@@ -85,6 +92,10 @@ class Engine:
     def reset(self, state: EngineState) -> EngineState:
         """An empty bank in a new epoch; track ids go on where they were."""
         return replace(self.initial_state(), next_id=state.next_id, epoch=state.epoch + 1)
+
+    def take_over(self, state: EngineState, other: Engine) -> EngineState:
+        """A state of another engine of the same package, for this one to go on from."""
+        return replace(state, bank=self._backend.bank_from_host(other._backend.bank_to_host(state.bank)))
 
     def warmup(self, runs: int = 1) -> None:
         """Run on blank pictures, so that the first real frame is not the slow one."""

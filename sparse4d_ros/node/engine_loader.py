@@ -23,7 +23,8 @@ def load_engine(settings: Settings) -> Any:
         bank_min_confidence=settings.bank_min_confidence or None, bank_max_unseen=settings.bank_max_unseen or None,
         association_similarity=settings.association_similarity or None)
     return Engine(package, backend=settings.model_backend, device=settings.model_device or None,
-                  precision=settings.model_precision, options=options)
+                  precision=settings.model_precision, options=options,
+                  engine_file=Path(settings.model_engine).expanduser() if settings.model_engine else None)
 
 
 def package_folder(text: str) -> Path:

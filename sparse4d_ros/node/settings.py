@@ -103,7 +103,10 @@ class Settings:
         "", "model.device", "Device of the backend, for example `cpu` or `cuda:0`; empty lets the backend choose, a "
         "device that is not there fails.", optional=True)
     model_precision: str = _parameter(
-        "fp32", "model.precision", "Arithmetic of the network.", choices=("fp32", "fp16", "bf16"))
+        "fp32", "model.precision", "Arithmetic of the network: onnxruntime fp32, torch fp32 to bf16, tensorrt all but "
+        "bf16.", choices=("fp32", "fp16", "bf16", "int8"))
+    model_engine: str = _parameter(
+        "", "model.engine", "TensorRT engine file; empty means where `sparse4d build-engine` puts it.", optional=True)
     model_warmup_runs: int = _parameter(
         2, "model.warmup_runs", "Runs on empty images while configuring, so that the first frame is not slow.",
         low=0, high=100)
@@ -142,7 +145,8 @@ class Settings:
     publish_markers: bool = _parameter(
         True, "publish_markers", "Publish ~/output/markers while somebody subscribes.", runtime=True)
     publish_overlay: bool = _parameter(
-        False, "publish_overlay", "Publish ~/debug/<camera>/overlay while somebody subscribes.", runtime=True)
+        False, "publish_overlay", "Publish ~/debug/<camera>/overlay/compressed while somebody subscribes.",
+        runtime=True)
     marker_lifetime_s: float = _parameter(
         0.0, "marker_lifetime_s", "Markers vanish after this; 0 means two measured periods.",
         low=0.0, high=60.0, runtime=True)

@@ -20,7 +20,8 @@ def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
     return [(f"share/sparse4d_ros/{path.parent}", [str(path)]) for path in files]
 
 
-EXTRAS = {group: requirements(group) for group in ("bags", "evaluate", "simulate", "train", "export", "test")}
+EXTRAS = {group: requirements(group)
+          for group in ("bags", "evaluate", "simulate", "train", "export", "tensorrt", "test", "browser")}
 # Not in an extra, because its own pins would hold numpy below 2: `pip install --no-deps nuscenes-devkit==1.2.0`.
 EXTRAS["all"] = requirements("bags", "evaluate", "simulate", "train", "export", "test")
 
@@ -31,7 +32,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["sparse4d_ros", "sparse4d_ros.*"]),
-    package_data={"sparse4d_ros": ["**/*.yaml", "**/*.json"]},
+    package_data={"sparse4d_ros": ["**/*.yaml", "**/*.json", "**/*.html"]},
     install_requires=requirements("base"),
     extras_require=EXTRAS,
     data_files=shared_files("msg", "config", "models"),

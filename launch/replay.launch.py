@@ -27,11 +27,13 @@ ARGUMENTS = {
     "player": ("sparse4d", "What plays: sparse4d (sparse4d_replay, waits for the node) or ros2bag (`ros2 bag play`)."),
     "rate": ("1.0", "Speed: 2.0 plays twice as fast."),
     "loop": ("false", "Start again at the end of the bag."),
+    "faults": ("", "A file of faults that sparse4d_replay puts into the bag (docs/fault_injection.md)."),
     "use_sim_time": ("true", "The player publishes /clock and all nodes follow it; false: the system's time."),
     "node": ("true", "Start the perception node; false: only play and show."),
-    "viewer": ("none", "What shows markers and tf: rviz, or foxglove (its bridge, on port 8765 of this machine)."),
+    "viewer": ("none", "What shows the objects: page (sparse4d_view, in a browser), rviz, or foxglove (its bridge, on "
+               "port 8765 of this machine)."),
 }
-CHOICES = {"player": ["sparse4d", "ros2bag"], "viewer": ["none", "rviz", "foxglove"],
+CHOICES = {"player": ["sparse4d", "ros2bag"], "viewer": ["none", "page", "rviz", "foxglove"],
            **{name: BOOLEANS for name in ("loop", "use_sim_time", "node")}}
 
 
@@ -41,6 +43,9 @@ def processes_of(context) -> list:
     value |= {name: value[name].lower() == "true" for name, choices in CHOICES.items() if choices is BOOLEANS}
     if not is_positive(value["rate"]):
         raise UserError(f"rate:={value['rate']} is not a positive number")
+    if value["faults"] and value["player"] != "sparse4d":
+        raise UserError(f"faults:={value['faults']} needs player:=sparse4d; for other players write a broken bag with "
+                        "`sparse4d inject`")
     viewers = viewers_of(value)
     player = ros2_bag(value) if value["player"] == "ros2bag" else sparse4d_replay(value)
     if value["player"] == "ros2bag" and value["node"]:  # it waits for nobody
@@ -64,6 +69,7 @@ def sparse4d_replay(value: dict) -> Node:
     arguments = ["--bag", value["bag"], "--rate", value["rate"]]
     arguments += ["--wait-for-subscribers", "1"] if value["node"] else []
     arguments += ["--loop"] if value["loop"] else []
+    arguments += ["--faults", value["faults"]] if value["faults"] else []
     arguments += [] if value["use_sim_time"] else ["--no-clock"]
     return Node(package="sparse4d_ros", executable="sparse4d_replay", name="sparse4d_replay", output="screen",
                 arguments=arguments)
@@ -80,6 +86,9 @@ def ros2_bag(value: dict) -> ExecuteProcess:
 def viewers_of(value: dict) -> list[Node]:
     """The viewer that was asked for."""
     time = {"use_sim_time": value["use_sim_time"]}
+    if value["viewer"] == "page":
+        return [Node(package="sparse4d_ros", executable="sparse4d_view", name="sparse4d_view", output="screen",
+                     parameters=[time])]
     if value["viewer"] == "rviz":
         return [Node(package="rviz2", executable="rviz2", name="rviz2", parameters=[time],
                      arguments=["-d", str(share_path("config", "sparse4d.rviz"))])]

@@ -146,6 +146,7 @@ def test_transport_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.Mo
     ("sparse4d.launch.py", {"camera_infos": "/a b/{name}"}, "camera_infos:=/a b/{name} makes '/a b/front'"),
     ("replay.launch.py", {"bag": "drive", "rate": "0"}, "rate:=0 is not a positive number"),
     ("replay.launch.py", {"bag": "drive", "rate": "fast"}, "rate:=fast is not a positive number"),
+    ("replay.launch.py", {"bag": "drive", "faults": "f", "player": "ros2bag"}, "faults:=f needs player:=sparse4d"),
     ("evaluate.launch.py", {"bag": "drive", "rate": "fast"}, "rate:=fast is not a number"),
     ("evaluate.launch.py", {"bag": "drive", "score_threshold": ""}, "score_threshold:= is not a number"),
 ])
@@ -181,6 +182,8 @@ def test_replay_plays_the_bag_with_its_clock() -> None:
     assert looped.kwargs["arguments"] == [*once.kwargs["arguments"], "--loop"]
     alone = started("replay.launch.py", bag="drive", node="false", use_sim_time="false")
     assert alone.kwargs["arguments"] == ["--bag", "drive", "--rate", "1.0", "--no-clock"]
+    broken = started("replay.launch.py", bag="drive", faults="faults.yaml")
+    assert broken.kwargs["arguments"] == [*once.kwargs["arguments"], "--faults", "faults.yaml"]
 
 
 def test_ros2_bag_plays_once_the_node_is_active() -> None:
@@ -192,11 +195,13 @@ def test_ros2_bag_plays_once_the_node_is_active() -> None:
     assert alone.kwargs["cmd"][-3:] == ["1.0", "--disable-keyboard-controls", "--loop"]
 
 
-@pytest.mark.parametrize(("viewer", "package"), [("rviz", "rviz2"), ("foxglove", "foxglove_bridge")])
-def test_a_viewer_is_started_when_asked_for(viewer: str, package: str) -> None:
-    assert package not in [node.kwargs["package"] for node in of_kind(made("replay.launch.py", bag="drive"), "Node")]
+@pytest.mark.parametrize(("viewer", "executable"), [("page", "sparse4d_view"), ("rviz", "rviz2"),
+                                                    ("foxglove", "foxglove_bridge")])
+def test_a_viewer_is_started_when_asked_for(viewer: str, executable: str) -> None:
+    plain = of_kind(made("replay.launch.py", bag="drive"), "Node")
+    assert executable not in [node.kwargs["executable"] for node in plain]
     actions = made("replay.launch.py", bag="drive", viewer=viewer)
-    (node,) = [node for node in of_kind(actions, "Node") if node.kwargs["package"] == package]
+    (node,) = [node for node in of_kind(actions, "Node") if node.kwargs["executable"] == executable]
     assert node.kwargs["parameters"][0]["use_sim_time"] is True
     matters = handler(actions, "OnProcessExit").kwargs["target_action"]
     assert not matters(node)  # it may be closed
@@ -222,6 +227,10 @@ def test_the_viewer_shows_what_the_node_publishes() -> None:
     assert manager["Global Options"]["Fixed Frame"] == Settings().fixed_frame
     (markers,) = [item for item in manager["Displays"] if item["Class"] == "rviz_default_plugins/MarkerArray"]
     assert markers["Topic"]["Value"] == topics.MARKERS.replace("~", f"/{topics.NODE_NAME}")
+    images = [item for item in manager["Displays"] if item["Class"] == "rviz_default_plugins/Image"]
+    assert [item["Topic"]["Value"] for item in images] == [
+        topics.overlay(item["Name"]).replace("~", f"/{topics.NODE_NAME}") for item in images]
+    assert [item["Name"] for item in images] == list(Settings().cameras)
 
 
 def test_an_evaluation_is_recorded_then_put_on_a_page(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def camera_info(camera: str) -> str:
 
 
 def overlay(camera: str) -> str:
-    """Topic of a camera's debug image."""
-    return f"~/debug/{camera}/overlay"
+    """Topic of a camera's debug image, named as image_transport wants it: RViz shows no other compressed image."""
+    return f"~/debug/{camera}/overlay/compressed"
 
 
 def camera_remaps(cameras: Iterable[str], image_pattern: str = "/camera/{name}/image/compressed",

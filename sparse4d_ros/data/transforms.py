@@ -72,8 +72,12 @@ class TransformTree:
 
     def covers(self, target: str, source: str, stamp_ns: int) -> bool:
         """Whether every moving link between two connected frames is known at a stamp."""
+        return all(self._dynamic[child][1].covers(stamp_ns) for child in self.moving_links(target, source))
+
+    def moving_links(self, target: str, source: str) -> list[str]:
+        """Child frames of the links between two connected frames that are not static."""
         up, down = self._split(_plain(target), _plain(source))
-        return all(child in self._static or self._dynamic[child][1].covers(stamp_ns) for child in up + down)
+        return [child for child in up + down if child not in self._static]
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
         """``target_from_source [4, 4]`` at a stamp; ``LookupError`` if unconnected or not known then."""

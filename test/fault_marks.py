@@ -31,6 +31,7 @@ Every fault that the node must survive, what it promises then, and the tests tha
 
 (with `-m fault` the long tests run too; of one file, only its tests are written anew). The result is that of the last
 run of each test: {summary}. Every test passed then unless something else stands behind it in brackets.
+Counts of fuzzing: [fuzzing](fuzzing.md). To break a recording of your own: [fault injection](fault_injection.md).
 """
 
 

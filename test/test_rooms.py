@@ -9,16 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sparse4d_ros"
 #: Rooms from the roof to the ground; rooms of one floor do not import each other, but for those of `BESIDE`.
-FLOORS = (("cli",), ("node", "deploy"), ("simulation", "engine", "training"), ("data", "evaluation", "model"),
-          ("boxes", "geometry", "frame", "errors", "resources", "arguments"))
+FLOORS = (("cli",), ("node", "deploy", "rig_check"), ("simulation", "engine", "training", "viewer"),
+          ("data", "evaluation", "model"),
+          ("boxes", "geometry", "frame", "errors", "resources", "arguments", "writing", "findings"))
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-#: (who, whom) on one floor: the node's benchmark prints below the offline one; evaluation reads bags.
-BESIDE = {("node", "deploy"), ("evaluation", "data")}
+#: (who, whom) on one floor: the node's benchmark prints below the offline one; a rig is held against the node's
+#: parameters; evaluation reads bags.
+BESIDE = {("node", "deploy"), ("rig_check", "node"), ("evaluation", "data")}
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "vision_msgs", "tf2_ros", "tf2_msgs", "cv_bridge", "visualization_msgs",
        "diagnostic_msgs", "std_msgs", "std_srvs", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces"}
 #: Modules of a command wire rooms together and stand on the command line's floor, wherever they lie.
 COMMANDS = {"data/samples.py", "data/bag_to_arrays.py", "simulation/command.py", "training/command.py",
-            "evaluation/command.py"}
+            "evaluation/command.py", "evaluation/robustness_command.py", "evaluation/run_model.py",
+            "viewer/command.py"}
 #: Where PyTorch may be imported when a module is.
 TORCH = ("model/", "training/", "deploy/", "engine/torch_backend.py")
 

@@ -25,6 +25,7 @@ class Process:
     def __init__(self, behaviour: str, arguments: Iterable[str]) -> None:
         environment = dict(os.environ, PYTHONUNBUFFERED="1",
                            PYTHONPATH=os.pathsep.join([str(HERE), *filter(None, sys.path)]))
+        self.began_s = time.time()
         self.child = subprocess.Popen(
             [sys.executable, str(HERE / "fake_node_process.py"), behaviour, *arguments], env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
@@ -69,10 +70,10 @@ class Process:
         return True
 
     def shared_memory(self) -> set[Path]:
-        """Files of Fast DDS in /dev/shm that it uses and that no other participant opened (ports are common)."""
+        """Files of Fast DDS in /dev/shm that it made: it also opens those of others, and ports are common."""
         lines = Path(f"/proc/{self.child.pid}/maps").read_text().splitlines()
         paths = {Path(line.split()[-1]) for line in lines if "/dev/shm/fast" in line}
-        return {path for path in paths if "_port" not in path.name}
+        return {path for path in paths if "_port" not in path.name and path.stat().st_mtime >= self.began_s}
 
     def _end_by(self, number: int) -> float:
         """Seconds from a signal to the end, without those in which the machine gave the process no CPU."""

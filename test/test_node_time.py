@@ -242,6 +242,10 @@ def test_noise_on_every_topic_is_refused_and_the_node_lives():
             harness.vehicle.publish(100 * S + index * 100 * MS, change=noise, info=False)
         assert harness.diagnosed(lambda d: int(d["camera back"]["images_rejected"]) > 0)
         assert not harness.engine.frames
+        # The camera_info that ends the noise goes first: images must not overtake it.
+        heard = harness.diagnosed(lambda d: int(d["camera front"]["camera_infos"]))
+        harness.vehicle.infos["front"].publish(harness.vehicle.info_message("front", 205 * S))
+        assert harness.diagnosed(lambda d: int(d["camera front"]["camera_infos"]) > heard)
         harness.drive(2, 210 * S)
 
 

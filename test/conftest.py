@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -63,6 +64,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     outcome = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, ModuleNotFoundError):
         _skip_what_lacks_a_package(outcome.get_result(), item.nodeid)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nodes_leave_with_their_file():
+    """Lifecycle nodes sit in cycles of references: until they are collected they stay in the ROS graph."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

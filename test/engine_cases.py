@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sparse4d_ros.engine.package import ModelPackage, sha256
 from sparse4d_ros.frame import CameraFrame, Frame
 from sparse4d_ros.geometry import from_yaw, inverse
 from sparse4d_ros.model.config import BackboneConfig, ModelConfig
+from sparse4d_ros.resources import share_path
 
 NAMES = ("front", "front_right", "front_left", "back", "back_left", "back_right")
 YAWS = np.radians([0, -55, 55, 180, 108, -108])
@@ -68,3 +70,11 @@ def rig_frame(
         image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
         cameras.append(CameraFrame(name, image, intrinsic, camera_from_vehicle, int(stamp_s * 1e9)))
     return Frame(int(round(stamp_s * 1e9)), tuple(cameras), from_yaw(x, 0.0, 0.0, 0.0))
+
+
+def copy_shipped(folder: Path) -> Path:
+    """The shipped package without its drive, for a test to break."""
+    folder.mkdir()
+    for name in ("model.yaml", "model.onnx", "weights.safetensors"):
+        shutil.copy(share_path("models", "sparse4d_small") / name, folder)
+    return folder

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from engine_cases import copy_shipped
 
 from sparse4d_ros import cli
 from sparse4d_ros.deploy import doctor_machine, doctor_model
@@ -31,12 +32,7 @@ def verdicts(findings) -> list[str]:
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the shipped package."""
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for name in ("model.yaml", "model.onnx", "weights.safetensors"):
-        shutil.copy(SHIPPED / name, folder)
-    return folder
+    return copy_shipped(tmp_path / "package")
 
 
 def test_the_shipped_package_is_well_and_the_page_says_so(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from engine_cases import rig_frame
+from engine_cases import copy_shipped, rig_frame
 
 from sparse4d_ros.engine import Engine, ModelPackage
 from sparse4d_ros.engine.decode import rank, sigmoid
@@ -37,12 +37,7 @@ def load(folder, **parameters):
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the shipped package, so that a test may take a file away."""
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for name in ("model.yaml", "model.onnx", "weights.safetensors"):
-        shutil.copy(SHIPPED / name, folder)
-    return folder
+    return copy_shipped(tmp_path / "package")
 
 
 @pytest.mark.fault(41)

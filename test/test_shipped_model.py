@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sparse4d_ros.boxes import VZ
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.engine.agreement import compare, differences
@@ -93,16 +94,19 @@ def test_both_backends_stay_together_over_fifty_frames(frames, onnx_results):
     """Each goes on from its own bank, so an error that grew from frame to frame would show.
 
     Which of many unlikely instances enters the bank is a matter of rounding; objects beside them are moved by
-    that, by millimetres, and come back. Below a score of 0.2 a box may exist on one side only.
+    that, by a millimetre, and come back. Below a score of 0.2 a box may exist on one side only. The vertical speed,
+    which no training supervises, strays ten times as far as the rest.
     """
     pytest.importorskip("torch", reason="the torch backend needs torch")
     torch_results = run(Engine(ModelPackage.load(FOLDER), "torch", options=OPTIONS), frames)
-    partners = [differences(*pair, 0.2).max(axis=1) for pair in zip(onnx_results, torch_results, strict=True)]
-    found = np.concatenate(partners)
+    partners = [differences(*pair, 0.2) for pair in zip(onnx_results, torch_results, strict=True)]
+    supervised = [found[:, :VZ].max(axis=1) for found in partners]
+    found = np.concatenate(supervised)
     assert len(found) > 500
-    assert np.median(found) < 1e-4 and np.quantile(found, 0.99) < 5e-3 and found.max() < 0.05, \
-        f"median {np.median(found):.1e}, 99 % {np.quantile(found, 0.99):.1e}, largest {found.max():.1e}"
-    assert np.median(np.concatenate(partners[-10:])) < 1e-3
+    assert np.median(found) < 2e-5 and np.quantile(found, 0.99) < 1e-3, \
+        f"median {np.median(found):.1e}, 99 % {np.quantile(found, 0.99):.1e}"
+    assert np.concatenate(supervised[-10:]).max() < 2e-3
+    assert np.concatenate(partners).max() < 0.05
 
 
 @pytest.mark.fault(41)

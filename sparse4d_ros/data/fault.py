@@ -6,6 +6,7 @@ A fault is a dataclass; its name on the command line and in files is that of its
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import heapq
 import itertools
@@ -29,7 +30,7 @@ def option(text: str, default: Any = dataclasses.MISSING, *, low: float = -math.
 
 
 @dataclass(kw_only=True)
-class Fault:
+class Fault(abc.ABC):
     """The common part; ``make`` checks what people write."""
 
     #: Rows of docs/reliability.md that it exercises.
@@ -67,12 +68,12 @@ class Fault:
         words = [f"{key}={plain(value)}" for key, value in given.items() if value != self.options()[key].default]
         return self.name() + (":" + ",".join(words) if words else "")
 
-    def prepare(self, recording: Recording, random: Random) -> None:
+    def prepare(self, recording: Recording, random: Random) -> None:  # noqa: B027 (not every fault has to)
         """Look at the recording before the first message. ``UserError`` if the fault finds nothing in it."""
 
+    @abc.abstractmethod
     def run(self, messages: Iterable[TimedMessage], count: Callable[[TimedMessage], None]) -> Iterator[TimedMessage]:
         """The broken stream; ``count`` is told every message that was hit."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)
@@ -102,9 +103,9 @@ class MessageFault(Fault):
         return self.from_ <= message.due_ns / 1e9 < self.to and (
             self.probability == 1.0 or self._random.random() < self.probability)
 
+    @abc.abstractmethod
     def broken(self, message: TimedMessage) -> list[TimedMessage]:
         """What goes out in place of a message that is hit; nothing of it earlier than that."""
-        raise NotImplementedError
 
     def spared(self, message: TimedMessage) -> list[TimedMessage]:
         """What goes out in place of a message that is not hit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,14 +25,16 @@ class CalibrationFault(CameraFault):
         self.edit(content)
         return [message.holding(content)]
 
+    @abc.abstractmethod
     def edit(self, content: Any) -> None:
         """Break the parsed message."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)
-class CalibrationMissing(CalibrationFault):
+class CalibrationMissing(CameraFault):
     """There is no camera_info."""
+
+    kinds = (CAMERA_INFO,)
 
     rows = (19,)
     promise = "the camera waits (`waiting_camera_info`), no output"

@@ -5,6 +5,7 @@ They come before all others, the loop first, and change what /clock says at each
 
 from __future__ import annotations
 
+import abc
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,9 +30,14 @@ class TimeFault(Fault):
         """That moment of the stream."""
         return round(self.from_ * 1e9)
 
+    @abc.abstractmethod
     def clock(self, before: Clock) -> Clock:
         """What the clock says at each time of the stream, from what it said without this fault."""
-        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class LaterMoved(TimeFault):
+    """A fault of time that moves every message after its moment."""
 
     def run(self, messages: Iterable[TimedMessage], count: Callable[[TimedMessage], None]) -> Iterator[TimedMessage]:
         happened = False
@@ -44,13 +50,13 @@ class TimeFault(Fault):
                 count(TimedMessage(self.from_ns, CLOCK_TOPIC, CLOCK, b""))
             yield self.moved(message)
 
+    @abc.abstractmethod
     def moved(self, message: TimedMessage) -> TimedMessage:
         """A message after that moment."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)
-class ClockPause(TimeFault):
+class ClockPause(LaterMoved):
     """The recording pauses, as a bag player does: nothing comes and the clock stands still."""
 
     rows = (36,)
@@ -67,7 +73,7 @@ class ClockPause(TimeFault):
 
 
 @dataclass(kw_only=True)
-class ClockForward(TimeFault):
+class ClockForward(LaterMoved):
     """Clock and all stamps jump forward."""
 
     rows = (37,)

@@ -5,7 +5,7 @@ A lost camera is judged by the objects that another camera sees as well: those m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,8 @@ from sparse4d_ros.geometry import pad_intrinsic, project
 
 #: Drive, frame and row of a true object, as in :class:`~sparse4d_ros.evaluation.matching.ClassMatches`.
 Place = tuple[int, int, int]
+#: Of each frame of a drive what :func:`seen_by` tells.
+Seen = list[dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,16 @@ def seen_by(item: LabelledFrame) -> dict[str, np.ndarray]:
     return out
 
 
-def seen_by_others(seen: Sequence[Sequence[Mapping[str, np.ndarray]]], matches: Matches, camera: str) -> set[Place]:
-    """True objects that nuScenes judges, that are visible, and that a camera other than this one sees.
+def watched(frames: Iterable[LabelledFrame], seen: Seen) -> Iterator[LabelledFrame]:
+    """The frames as they are; what is seen in those with ground truth is added to ``seen`` on the way."""
+    for item in frames:
+        if item.objects is not None:
+            seen.append(seen_by(item))
+        yield item
 
-    ``seen[drive][frame]`` are the values of :func:`seen_by`.
-    """
+
+def seen_by_others(seen: Sequence[Seen], matches: Matches, camera: str) -> set[Place]:
+    """True objects that nuScenes judges, that are visible, and that a camera other than this one sees."""
     return {
         (d, f, row) for of in matches.present
         for (d, f, row), visible in zip(of.truth_places.tolist(), of.truth_visibility, strict=True)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.evaluation.matching import match_drives
+from sparse4d_ros.evaluation.matching import Matches, match_drives
 from sparse4d_ros.evaluation.nuscenes_metrics import evaluate, without_nan
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE
 from sparse4d_ros.evaluation.robustness import (
     CameraLoss,
+    Seen,
     camera_loss,
     camera_table,
     found,
     memory_table,
-    seen_by,
     seen_by_others,
+    watched,
     without_camera,
 )
 from sparse4d_ros.evaluation.run_model import drive_paths, run_source
@@ -58,12 +60,14 @@ def run(args: argparse.Namespace) -> int:
     sources = [Source(path.name, path, is_bag, tuple(package.cameras)) for path, is_bag in paths]
     engine = Engine(package, backend=args.backend, options=EngineOptions(score_threshold=0.0))
     try:
-        drives = [run_source(engine, source) for source in sources]
+        seen: list[Seen] = [[] for _ in sources]
+        drives = [run_source(engine, source, change=partial(watched, seen=of))
+                  for source, of in zip(sources, seen, strict=True)]
         matches = match_drives(drives)
         scores = evaluate(drives, matches=matches)
         alone = evaluate([run_source(engine, source, memory=False, title="no memory") for source in sources])
         print(memory_table(scores, alone), end="\n\n")
-        losses = _camera_losses(engine, sources, cameras, matches, args.score)
+        losses = _camera_losses(engine, sources, cameras, matches, seen, args.score)
     finally:
         engine.close()
     print(camera_table(losses, args.score))
@@ -74,12 +78,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _camera_losses(engine: Engine, sources: list[Source], cameras: list[str], matches, score: float
-                   ) -> list[CameraLoss]:
-    seen = [[seen_by(item) for item in source.frames() if item.objects is not None] for source in sources]
+def _camera_losses(engine: Engine, sources: list[Source], cameras: list[str], matches: Matches, seen: list[Seen],
+                   score: float) -> list[CameraLoss]:
     with_all, losses = found(matches, score), []
     for camera in cameras:
-        drives = [run_source(engine, source, without_camera(source.frames(), camera), title=f"without {camera}")
+        drives = [run_source(engine, source, change=partial(without_camera, name=camera), title=f"without {camera}")
                   for source in sources]
         losses.append(camera_loss(camera, seen_by_others(seen, matches, camera), with_all,
                                   found(match_drives(drives), score)))

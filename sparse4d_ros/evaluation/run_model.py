@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -40,15 +40,15 @@ def engine_options(texts: Iterable[str], score_threshold: float) -> EngineOption
     return EngineOptions(**values)
 
 
-def run_source(engine: Engine, source: Source, frames: Iterable[LabelledFrame] | None = None, *,
-               memory: bool = True, title: str = "running") -> Drive:
+def run_source(engine: Engine, source: Source, *, change: Callable[[Iterable[LabelledFrame]], Iterable[LabelledFrame]]
+               | None = None, memory: bool = True, title: str = "running") -> Drive:
     """All frames of a drive through the engine, starting with an empty bank; what fails is a frame without result.
 
-    ``frames`` in place of the source's own, if given; without ``memory`` every frame stands alone.
+    ``change`` gets the source's frames and gives those to run; without ``memory`` every frame stands alone.
     """
     truths, results, failures = [], [], []
-    own = source.frames()
-    shown = tqdm(own if frames is None else frames, desc=f"{title} {source.name}", unit="frame", total=len(own),
+    frames = source.frames()
+    shown = tqdm(change(frames) if change else frames, desc=f"{title} {source.name}", unit="frame", total=len(frames),
                  leave=False, disable=None)
     for step in run_drive(engine, shown, memory):
         if step.detections is None:
@@ -61,4 +61,4 @@ def run_source(engine: Engine, source: Source, frames: Iterable[LabelledFrame] |
             results.append(record)
     if failures:
         print(f"{source.name}: {len(failures)} frames gave no result (first: {failures[0]})")
-    return Drive(source.name, tuple(truths), tuple(results), own.weather)
+    return Drive(source.name, tuple(truths), tuple(results), frames.weather)

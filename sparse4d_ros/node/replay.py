@@ -9,14 +9,12 @@ bag is broken on its way out (docs/fault_injection.md).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import signal
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +36,7 @@ from sparse4d_ros.data.fault_injector import Injector
 from sparse4d_ros.data.ros_messages import COMPRESSED_IMAGE, IMAGE
 from sparse4d_ros.data.timed_messages import CLOCK_TOPIC, recording_of, with_clock
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.node.stopping import stopping
 
 CLOCK_PERIOD_S = 0.01
 #: Queue of each publisher. Reliable "keep last" forgets what a starved reader has not yet confirmed: small
@@ -168,17 +167,6 @@ def _qos(connection: Connection, count: int) -> QoSProfile:
     )
 
 
-@contextlib.contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set ``stop``, also in a shell's background job, which ignores SIGINT."""
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sparse4d_replay", description="Play a rosbag2 (MCAP or sqlite3) over ROS topics, with /clock.",
@@ -233,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(remove_ros_args(["replay", *arguments])[1:])
     stop = threading.Event()
-    with _stopping(stop):
+    with stopping(stop):
         rclpy.init(args=["replay", *arguments], signal_handler_options=SignalHandlerOptions.NO)
         try:
             play(args, stop)

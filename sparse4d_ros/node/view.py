@@ -7,7 +7,6 @@ looks at pays for receiving alone.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from sparse4d_ros.node import topics
 from sparse4d_ros.node.ego_motion import EgoMotionError
 from sparse4d_ros.node.live_frames import Inputs, LiveFrames
 from sparse4d_ros.node.settings import NUSCENES_CAMERAS
+from sparse4d_ros.node.stopping import stopping
 from sparse4d_ros.node.tf_source import create_transform_source
 from sparse4d_ros.viewer.documents import DocumentMaker, drive_document, encode_pictures
 from sparse4d_ros.viewer.page import served_page
@@ -153,17 +153,16 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(remove_ros_args(["view", *arguments])[1:])
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        inputs = inputs_of(args)
-        rclpy.init(args=["view", *arguments], signal_handler_options=SignalHandlerOptions.NO)
-        view(args, inputs, stop)
-    except UserError as error:
-        print(f"sparse4d_view: {error}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
+    with stopping(stop):
+        try:
+            inputs = inputs_of(args)
+            rclpy.init(args=["view", *arguments], signal_handler_options=SignalHandlerOptions.NO)
+            view(args, inputs, stop)
+        except UserError as error:
+            print(f"sparse4d_view: {error}", file=sys.stderr)
+            return 2
+        finally:
+            rclpy.try_shutdown()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from launch import LaunchDescription
@@ -27,11 +28,13 @@ ARGUMENTS = {
                "Image topics, {name} stands for the camera. One that ends in /compressed carries CompressedImage."),
     "camera_infos": ("/camera/{name}/camera_info", "Calibration topics, {name} stands for the camera."),
     "use_sim_time": ("false", "Take time from /clock (true with a bag), else from the system."),
+    "cpus": ("", "CPUs that the node may use, as taskset takes them, e.g. 2-5 or 0,2. Empty: all."),
     "log_level": ("info", "Least severity that is logged."),
     "respawn": ("false", "Start the node again, after two seconds, when its process dies."),
 }
 CHOICES = {"use_sim_time": BOOLEANS, "respawn": BOOLEANS, "log_level": ["debug", "info", "warn", "error", "fatal"]}
 RESPAWN_DELAY_S = 2.0
+_CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*", re.ASCII)
 _TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -56,9 +59,26 @@ def node_of(context) -> list[LifecycleNode]:
     return [LifecycleNode(
         package="sparse4d_ros", executable="sparse4d_node", name=topics.NODE_NAME, namespace=value["namespace"],
         parameters=[value["params_file"], parameters], remappings=remappings,
-        ros_arguments=["--log-level", value["log_level"]], output="screen",
+        prefix=bound_to(value["cpus"]), ros_arguments=["--log-level", value["log_level"]], output="screen",
         respawn=value["respawn"].lower() == "true", respawn_delay=RESPAWN_DELAY_S,
     )]
+
+
+def bound_to(cpus: str) -> str | None:
+    """What stands before the node's command to bind it to these CPUs; ``UserError`` where that cannot be."""
+    if not cpus:
+        return None  # leaves `launch-prefix` of ros2 launch in force
+    if not _CPUS.fullmatch(cpus):
+        raise UserError(f"cpus:={cpus} is no list of CPUs such as 2-5 or 0,2")
+    ranges = [part.partition("-") for part in cpus.split(",")]
+    asked = {cpu for first, _, last in ranges for cpu in range(int(first), int(last or first) + 1)}
+    allowed = os.sched_getaffinity(0)
+    if not asked or asked - allowed:
+        raise UserError(f"cpus:={cpus} must be among those that this process may use: "
+                        f"{', '.join(map(str, sorted(allowed)))}")
+    if not shutil.which("taskset"):
+        raise UserError(f"cpus:={cpus} needs the program taskset: apt install util-linux")
+    return f"taskset --cpu-list {cpus}"
 
 
 def topic_of(argument: str, pattern: str, camera: str, cameras: list[str]) -> str:

@@ -15,6 +15,7 @@ from engine_cases import copy_shipped
 
 from sparse4d_ros import cli
 from sparse4d_ros.deploy import doctor_machine, doctor_model
+from sparse4d_ros.deploy.clocks import clocks
 from sparse4d_ros.engine import ModelPackage
 from sparse4d_ros.engine.agreement import Comparison
 from sparse4d_ros.engine.engine_file import EngineHeader, engine_path, write_engine
@@ -181,7 +182,7 @@ def test_small_socket_buffers_and_slow_governors_are_warnings(tmp_path):
     governor.parent.mkdir(parents=True)
     for value, verdict in (("powersave", "WARN"), ("performance", "OK")):
         governor.write_text(value + "\n")
-        assert doctor_machine.clocks(tmp_path)[0].level == verdict
+        assert clocks(tmp_path)[0].level == verdict
 
 
 def test_a_finding_has_one_of_the_verdicts_and_the_page_counts_them():

@@ -6,7 +6,9 @@ The real ones, where they are installed: test_launch_upstream.py.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -36,8 +38,8 @@ class LaunchConfiguration(Recorded):
 
 STAND_INS = {
     "launch": ("LaunchDescription",),
-    "launch.actions": ("DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription", "OpaqueFunction",
-                       "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown"),
+    "launch.actions": ("DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription", "LogInfo",
+                       "OpaqueFunction", "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown"),
     "launch.conditions": ("IfCondition",),
     "launch.event_handlers": ("OnProcessExit",),
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
@@ -144,6 +146,9 @@ def test_transport_profile_is_set_unless_the_user_has_one(monkeypatch: pytest.Mo
     ("sparse4d.launch.py", {"cameras": "left,right", "reference_camera": "front"}, "one of 'cameras': left, right"),
     ("sparse4d.launch.py", {"images": "/camera/image_raw"}, "images:=/camera/image_raw names one topic for 6 cameras"),
     ("sparse4d.launch.py", {"camera_infos": "/a b/{name}"}, "camera_infos:=/a b/{name} makes '/a b/front'"),
+    ("sparse4d.launch.py", {"cpus": "fast"}, "cpus:=fast is no list of CPUs such as 2-5 or 0,2"),
+    ("sparse4d.launch.py", {"cpus": "0,9999"}, "cpus:=0,9999 must be among those that this process may use: "),
+    ("sparse4d.launch.py", {"cpus": "1-0"}, "cpus:=1-0 must be among those that this process may use: "),
     ("replay.launch.py", {"bag": "drive", "rate": "0"}, "rate:=0 is not a positive number"),
     ("replay.launch.py", {"bag": "drive", "rate": "fast"}, "rate:=fast is not a positive number"),
     ("replay.launch.py", {"bag": "drive", "faults": "f", "player": "ros2bag"}, "faults:=f needs player:=sparse4d"),
@@ -169,6 +174,26 @@ def test_one_camera_needs_no_pattern() -> None:
     assert dict(node.kwargs["remappings"]) == {"~/input/only/image": "/image_raw", "~/input/only/camera_info": "~/info"}
     assert node.kwargs["parameters"][1]["reference_camera"] == "only"
     assert node.kwargs["respawn"] is True
+
+
+def test_the_node_is_bound_to_cpus_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = min(os.sched_getaffinity(0))
+    assert started("sparse4d.launch.py").kwargs["prefix"] is None
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    assert started("sparse4d.launch.py", cpus=f"{first}-{first}").kwargs["prefix"] == (
+        f"taskset --cpu-list {first}-{first}")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="needs the program taskset"):
+        started("sparse4d.launch.py", cpus=str(first))
+
+
+def test_orin_says_how_its_clocks_are_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "nvpmodel"
+    tool.write_text("#!/bin/sh\necho 'NV Power Mode: 15W'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    told = [action.kwargs["msg"] for action in made("orin.launch.py")]
+    assert told[-1].startswith("nvpmodel: NV Power Mode: 15W -> nvpmodel -m 0")
 
 
 def test_replay_plays_the_bag_with_its_clock() -> None:

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 
 from sparse4d_ros import __version__
 from sparse4d_ros.deploy.benchmark import machine
+from sparse4d_ros.deploy.clocks import clocks
 from sparse4d_ros.engine.cuda_driver import probe
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.findings import FAIL, INFO, OK, WARN, Finding
@@ -155,21 +155,6 @@ def sockets(rmem_max: Path = Path("/proc/sys/net/core/rmem_max")) -> list[Findin
     return [Finding(WARN, "machine", "net.core.rmem_max",
                     f"{text}: pictures that come from another machine lose fragments",
                     f"sysctl -w net.core.rmem_max={_RMEM}")]
-
-
-def clocks(folder: Path = Path("/sys/devices/system/cpu")) -> list[Finding]:
-    """How the processor's clock is governed, and a Jetson's power mode."""
-    found = []
-    governors = sorted({path.read_text().strip() for path in folder.glob("cpu[0-9]*/cpufreq/scaling_governor")})
-    if governors:
-        slow = "powersave" in governors or "conservative" in governors
-        found.append(Finding(WARN if slow else OK, "machine", "CPU governor", ", ".join(governors),
-                             "cpupower frequency-set -g performance (a Jetson: jetson_clocks)" if slow else ""))
-    if shutil.which("nvpmodel"):
-        answer = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False)
-        found.append(Finding(INFO, "machine", "nvpmodel", " ".join(answer.stdout.split()) or answer.stderr.strip(),
-                             "nvpmodel -m 0 is the mode of most power; latencies depend on it"))
-    return found
 
 
 def examine_machine() -> dict[str, list[Finding]]:

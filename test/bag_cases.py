@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sparse4d_ros import geometry
 from sparse4d_ros.data import bag_files
 from sparse4d_ros.data.bag_reader import CAMERA_ORDER
+from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
@@ -60,6 +63,12 @@ def frames(count: int) -> list[LabelledFrame]:
     return [frame(index) for index in range(count)]
 
 
+def write(path: Path, count: int, **how) -> Path:
+    """A bag of the first frames; ``how`` goes to ``write_bag``."""
+    assert write_bag(path, frames(count), rig(), **how) == count
+    return path
+
+
 def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None):
     """Copy a bag; ``change(topic, message, log_ns)`` returns (message type, message, log_ns), or None to drop."""
     connections = {}
@@ -75,3 +84,9 @@ def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None):
                 connections[connection.topic] = writer.add_connection(connection.topic, kind, typestore=typestore())
             writer.write(connections[connection.topic], log_ns, typestore().serialize_cdr(message, kind))
     return target
+
+
+def without(source, target, unwanted):
+    """Copy a bag but for the topics for which ``unwanted(topic)``."""
+    return rewrite(source, target, change=lambda topic, message, log_ns: (
+        None if unwanted(topic) else (message.__msgtype__, message, log_ns)))

@@ -73,12 +73,6 @@ def nodes_leave_with_their_file():
     gc.collect()
 
 
-@pytest.fixture(scope="session")
-def ros_domain_id() -> int:
-    """The ROS domain that this process and its children talk in."""
-    return int(os.environ["ROS_DOMAIN_ID"])
-
-
 @pytest.fixture
 def ros_context():
     """rclpy initialised in a context of its own, shut down after the test."""

@@ -32,6 +32,8 @@ YAWS = dict(zip(NAMES, np.radians([0.0, -60.0, 60.0, 180.0, 120.0, -120.0]), str
 INTRINSIC = np.array([[FOCAL, 0.0, WIDTH / 2], [0.0, FOCAL, HEIGHT / 2], [0.0, 0.0, 1.0]])
 MS = 1_000_000
 S = 1_000_000_000
+#: How long a loaded machine may take for anything; no contract.
+WITHIN_S = 60.0
 
 
 def ego_pose(stamp_ns: int) -> np.ndarray:
@@ -109,15 +111,16 @@ class FakeVehicle:
                 pose: Callable[[int], np.ndarray] | None = ego_pose, info: bool = True,
                 change: Callable[[str, object], object] = lambda name, message: message) -> None:
         """One set: tf around the stamp, camera_info, images. `change` may break an image message."""
+        stamps = {name: stamp_ns + (offsets_ns or {}).get(name, 10 * MS * index)
+                  for index, name in enumerate(self.cameras) if name not in skip}
+        # All are painted before the first goes out: the node's wait for the rest of the set begins with it.
+        images = {name: change(name, self.image_message(name, stamp_ns, own)) for name, own in stamps.items()}
         if pose is not None:
             self.publish_tf(range(stamp_ns - 100 * MS, stamp_ns + 150 * MS, 20 * MS), pose)
-        for index, name in enumerate(self.cameras):
-            if name in skip:
-                continue
-            own = stamp_ns + (offsets_ns or {}).get(name, 10 * MS * index)
+        for name, image in images.items():
             if info:
-                self.infos[name].publish(self.info_message(name, own))
-            self.images[name].publish(change(name, self.image_message(name, stamp_ns, own)))
+                self.infos[name].publish(self.info_message(name, stamps[name]))
+            self.images[name].publish(image)
 
     def publish_tf(self, stamps: Iterable[int], pose: Callable[[int], np.ndarray] = ego_pose) -> None:
         self.tf.publish(TFMessage(transforms=[transform_message("odom", "base_link", pose(s), s) for s in stamps]))
@@ -154,7 +157,7 @@ class Listener:
             self.messages.append(message)
             self._changed.notify_all()
 
-    def wait(self, wanted: Callable[[list], object], timeout_s: float = 10.0) -> object:
+    def wait(self, wanted: Callable[[list], object], timeout_s: float = WITHIN_S) -> object:
         """The first true answer of `wanted(messages)`; None if the timeout passes first."""
         end = time.monotonic() + timeout_s
         with self._changed:

@@ -12,7 +12,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_engine import NAMES, FakeEngine
-from fake_vehicle import MS, FakeVehicle, Listener
+from fake_vehicle import MS, WITHIN_S, FakeVehicle, Listener
 from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -23,13 +23,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sparse4d_ros.msg import TrackedObject3DArray
 from sparse4d_ros.node.messages import nanoseconds
 from sparse4d_ros.node.sparse4d_node import Sparse4DNode
+from sparse4d_ros.node.transform_errors import TransformError
 
 #: Chosen by conftest, which also sets the transport profile.
 DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
 
 #: A loaded machine must not change the answer of a test that is not about waiting.
 PATIENT = {"max_wait_ms": 5000.0, "tf_timeout_ms": 5000.0, "diagnostics.period_s": 0.1, "model.warmup_runs": 1,
-           "diagnostics.max_image_age_ms": 60000.0}
+           "diagnostics.max_image_age_ms": 60000.0, "diagnostics.sustained_delay_ms": 60000.0}
 
 
 def ids(message) -> list[int]:
@@ -40,11 +41,11 @@ def ids(message) -> list[int]:
 class Harness:
     """What a test holds in its hand."""
 
-    def __init__(self, context: Context, engine: Any, namespace: str = "", **factory: Any) -> None:
+    def __init__(self, context: Context, engine: Any) -> None:
         self.context = context
         self.engine = engine
         self.executor = SingleThreadedExecutor(context=context)
-        self.helper = Node("helper", context=context, namespace=namespace)
+        self.helper = Node("helper", context=context)
         self.executor.add_node(self.helper)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -64,13 +65,14 @@ class Harness:
         self.executor.wake()
 
     def ready(self) -> None:
-        """Wait until every topic is connected and every camera has its calibration."""
+        """Wait until every topic is connected and every camera has its calibration and its mounting."""
         assert wait_until(self.vehicle.connected) and wait_until(
             lambda: self.helper.count_publishers(self.objects.subscription.topic_name) > 0)
         for name in self.vehicle.cameras:
             self.vehicle.infos[name].publish(self.vehicle.info_message(name, 1))
         assert self.diagnosed(lambda found: all(
             found.get(f"camera {name}", {}).get("camera_infos", "0") != "0" for name in self.vehicle.cameras))
+        assert wait_until(self._knows_mountings)  # latched messages come in a thread of the middleware's own
 
     def drive(self, count: int, start_ns: int, step_ns: int = 100 * MS, **how: Any) -> list[TrackedObject3DArray]:
         """Publish sets one by one, each when the answer to the one before is there; the answers."""
@@ -83,7 +85,7 @@ class Harness:
             answers.append(answer)
         return answers
 
-    def answer(self, stamp_ns: int, timeout_s: float = 10.0) -> TrackedObject3DArray | None:
+    def answer(self, stamp_ns: int, timeout_s: float = WITHIN_S) -> TrackedObject3DArray | None:
         """The newest output of this stamp that no call gave back before."""
         def find(messages: list) -> TrackedObject3DArray | None:
             for index, message in enumerate(messages):
@@ -92,7 +94,7 @@ class Harness:
             return None
         return self.objects.wait(find, timeout_s)
 
-    def diagnosed(self, wanted: Callable[[dict[str, dict[str, str]]], Any], timeout_s: float = 10.0) -> Any:
+    def diagnosed(self, wanted: Callable[[dict[str, dict[str, str]]], Any], timeout_s: float = WITHIN_S) -> Any:
         """The first true answer about a new diagnostics message, as status name → values, text and level."""
         self.diagnostics.messages.clear()
         return self.diagnostics.wait(lambda messages: next(filter(None, (wanted(as_dict(m)) for m in messages)), None),
@@ -106,7 +108,7 @@ class Harness:
     def call(self, kind: type, name: str, **request: Any) -> Any:
         """Call a service of the node and wait for the response."""
         client = self.helper.create_client(kind, name)
-        assert client.wait_for_service(timeout_sec=10.0), name
+        assert client.wait_for_service(timeout_sec=WITHIN_S), name
         future = client.call_async(kind.Request(**request))
         assert wait_until(future.done), name
         self.helper.destroy_client(client)
@@ -115,19 +117,27 @@ class Harness:
     def in_executor(self, function: Callable[[], Any]) -> Any:
         """Run something in the executor's thread, as callbacks run."""
         task = self.executor.create_task(function)
-        assert wait_until(task.done, 30.0)
+        assert wait_until(task.done)
         return task.result()
 
     def end(self) -> None:
         self._stop.set()
         self.executor.wake()
-        self._thread.join(10.0)
+        self._thread.join(WITHIN_S)
         assert not self._thread.is_alive()
         if hasattr(self, "node"):
             self.node.close()
             self.node.destroy_node()
         self.helper.destroy_node()
         self.executor.shutdown(timeout_sec=5.0)
+
+    def _knows_mountings(self) -> bool:
+        try:
+            for frame in self.vehicle.frames.values():
+                self.node._session.transforms.lookup("base_link", frame)
+        except TransformError:
+            return False
+        return True
 
     def _spin(self) -> None:
         while not self._stop.is_set():
@@ -154,14 +164,14 @@ class LogListener(Listener):
             super()._add(message)
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> bool:
+def wait_until(condition: Callable[[], Any], timeout_s: float = WITHIN_S) -> bool:
     """Whether the condition became true in time."""
-    pause = threading.Event()
-    for _ in range(int(timeout_s / 0.01)):
-        if condition():
-            return True
-        pause.wait(0.01)
-    return False
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 @contextmanager

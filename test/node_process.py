@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sparse4d_ros.node import topics
+
 HERE = Path(__file__).parent
 #: The contract is 5 s from the signal to the end.
 END_WITHIN_S = 5.0
 #: How long a loaded machine may take to start Python and to import ROS; no contract.
-START_WITHIN_S = 90.0
+START_WITHIN_S = 300.0
 
 
 class Process:
@@ -101,6 +103,13 @@ class Process:
                 return condition() if self.child.poll() is None else False
             time.sleep(0.01)
         return True
+
+
+def camera_remaps(cameras: Iterable[str]) -> list[str]:
+    """Words that connect the inputs of these cameras to the topics that bags have, with compressed images."""
+    return [word for name in cameras for word in (
+        "-r", f"{topics.image(name, 'compressed')}:=/camera/{name}/image/compressed",
+        "-r", f"{topics.camera_info(name)}:=/camera/{name}/camera_info")]
 
 
 @contextmanager

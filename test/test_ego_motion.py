@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from transform_cases import SECOND, messages, rigid, stamped
+from transform_cases import SECOND, T0, messages, rigid, stamped
 
 from sparse4d_ros.geometry import from_yaw
 from sparse4d_ros.node.ego_jump import JumpDetector
@@ -17,7 +17,6 @@ from sparse4d_ros.node.frame_set import Entry, FrameSet, InputState
 from sparse4d_ros.node.tf_source import BufferTransformSource
 
 MS = 1_000_000
-T0 = 1_000 * SECOND
 FRAMES = {"front": "front_optical_frame", "back": "back_optical_frame"}
 EXTRINSICS = {
     "front": ((1.5, 0.1, 1.6), tuple(Rotation.from_euler("zyx", [-90, 0, -90], degrees=True).as_quat())),

@@ -15,7 +15,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sparse4d_ros.cli import build_parser, main
 from sparse4d_ros.data import bag_files, faults, ros_messages
 from sparse4d_ros.data.bag_reader import BagDrive
-from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.ros_types import typestore
 
 FRAMES = 10
@@ -24,9 +23,7 @@ FRONT = "/camera/front/image/compressed"
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bags") / "drive"
-    write_bag(path, bag_cases.frames(FRAMES), bag_cases.rig(), weather="rain")
-    return path
+    return bag_cases.write(tmp_path_factory.mktemp("bags") / "drive", FRAMES, weather="rain")
 
 
 def contents(path):

@@ -3,235 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import MISSING
-from pathlib import Path
 
-import fault_marks
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from injection_cases import (
+    BEGIN_NS,
+    CAMERAS,
+    MESSAGE_FAULTS,
+    MS,
+    RECORDING,
+    STREAM,
+    broken,
+    of,
+    picture_topic,
+    pictures,
+    poses,
+    specs,
+    untouched,
+)
 
 from sparse4d_ros.data import faults, ros_messages
-from sparse4d_ros.data.fault import MessageFault
 from sparse4d_ros.data.fault_injector import Injector
-from sparse4d_ros.data.fault_time import TimeFault
-from sparse4d_ros.data.faults import FAULTS
-from sparse4d_ros.data.ros_types import typestore
-from sparse4d_ros.data.timed_messages import CLOCK_TOPIC, Recording, TimedMessage, with_clock
-from sparse4d_ros.errors import UserError
-
-MS, S = 1_000_000, 1_000_000_000
-BEGIN_NS = 100 * S
-CAMERAS = ("front", "back", "raw")  # the last one sends raw pictures
-INTRINSIC = np.array([[50.0, 0, 8], [0, 60.0, 6], [0, 0, 1]])
-PAGE = Path(__file__).parents[1] / "docs" / "fault_injection.md"
-
-
-def picture_topic(camera):
-    return f"/camera/{camera}/image" + ("" if camera == "raw" else "/compressed")
-
-
-def message(due_ns, topic, kind, content):
-    return TimedMessage(due_ns, topic, kind, bytes(typestore().serialize_cdr(content, kind)))
-
-
-def picture(camera, due_ns):
-    """Every byte tells the moment, so that pictures can be told apart."""
-    stamp_ns, value = BEGIN_NS + due_ns, due_ns // (100 * MS) % 256
-    if camera == "raw":
-        image = ros_messages.new(
-            ros_messages.IMAGE, header=ros_messages.header(stamp_ns, "raw_frame"), height=4, width=5, encoding="bgr8",
-            is_bigendian=0, step=15, data=np.full(60, value, np.uint8))
-        return message(due_ns, picture_topic(camera), ros_messages.IMAGE, image)
-    return message(due_ns, picture_topic(camera), ros_messages.COMPRESSED_IMAGE,
-                   ros_messages.compressed_image(stamp_ns, f"{camera}_frame", bytes([value]) * 40))
-
-
-def drive(seconds=2.0):
-    """Pictures and camera_info at 10 Hz, tf at 50 Hz (with a wheel in the same messages), as one stream."""
-    stream = [message(0, "/tf_static", ros_messages.TF, ros_messages.tf_message(
-        [ros_messages.transform(0, "base_link", f"{camera}_frame", np.eye(4)) for camera in CAMERAS]))]
-    for due_ns in range(0, round(seconds * S), 20 * MS):
-        stamp_ns = BEGIN_NS + due_ns
-        stream.append(message(due_ns, "/tf", ros_messages.TF, ros_messages.tf_message(
-            [ros_messages.transform(stamp_ns, "odom", "base_link", np.eye(4)),
-             ros_messages.transform(stamp_ns, "base_link", "wheel", np.eye(4))])))
-        if due_ns % (100 * MS) == 0:
-            for camera in CAMERAS:
-                stream.append(message(due_ns, f"/camera/{camera}/camera_info", ros_messages.CAMERA_INFO,
-                                      ros_messages.camera_info(stamp_ns, f"{camera}_frame", INTRINSIC, 5, 4)))
-                stream.append(picture(camera, due_ns))
-    return stream
-
-
-STREAM = drive()
-RECORDING = Recording(
-    "the bag", {item.topic: item.kind for item in STREAM},
-    frozenset({ros_messages.IMAGE, ros_messages.COMPRESSED_IMAGE, ros_messages.CAMERA_INFO}), BEGIN_NS,
-    lambda start_ns, stop_ns: iter([item for item in STREAM
-                                    if start_ns <= item.due_ns < (math.inf if stop_ns is None else stop_ns)]))
-
-
-def broken(*texts, seed=0):
-    """The stream with these faults, and how many messages of each topic were hit."""
-    injector = Injector(RECORDING, [faults.parse(text) for text in texts], seed)
-    stream = list(injector.messages())
-    hits = Counter()
-    for (_, topic), count in injector.counts.items():
-        hits[topic] += count
-    return stream, hits
-
-
-def of(stream, topic):
-    return [item for item in stream if item.topic == topic]
-
-
-def pictures(stream, camera="front"):
-    """The moments of a camera's pictures in the order in which they come, in tenths of seconds."""
-    return [round((item.stamp_ns - BEGIN_NS) / (100 * MS)) for item in of(stream, picture_topic(camera))]
-
-
-def untouched(stream, *topics):
-    """Whether all but these topics is as it was."""
-    return [x for x in stream if x.topic not in topics] == [x for x in STREAM if x.topic not in topics]
-
-
-def poses(stream, topic="/tf", child="base_link"):
-    return [item for entry in of(stream, topic) for item in entry.parsed().transforms if item.child_frame_id == child]
-
-
-# The declarations
-
-MESSAGE_FAULTS = tuple(fault for fault in FAULTS.values() if issubclass(fault, MessageFault))
-TIME_FAULTS = tuple(fault for fault in FAULTS.values() if issubclass(fault, TimeFault))
-
-
-def specs(kinds=MESSAGE_FAULTS + TIME_FAULTS):
-    """Any fault with any values of its fields; texts are those that find something in our stream."""
-    def values(fault):
-        def of_field(item):
-            meta = item.metadata
-            if item.type == "str":
-                return st.sampled_from(list(meta["choices"]) or {
-                    "camera": ["front"], "with_": ["back"], "child": ["base_link", "front_frame"]}.get(
-                        item.name, ["elsewhere"]))
-            if item.name in ("from_", "to"):
-                return st.floats(0.0, 0.99) if item.name == "from_" else st.floats(1.0, 3.0)
-            low, high = max(meta["low"], -1e3), min(meta["high"], 1e3)
-            return st.integers(int(low), int(min(high, 5))) if item.type == "int" else st.floats(low, high)
-        given = {key: of_field(item) for key, item in fault.options().items()}
-        needed = {key for key, item in fault.options().items() if item.default is MISSING}
-        # The camera is always named: `all` includes raw pictures, which not every fault takes.
-        kept = needed | ({"camera"} & given.keys())
-        if fault.name() == "wrong_step":
-            given["camera"] = st.just("raw")
-        return st.fixed_dictionaries({key: given[key] for key in kept},
-                                     optional={key: value for key, value in given.items() if key not in kept}).map(
-            lambda fields: fault.make({key: repr(value) if isinstance(value, float) else str(value)
-                                       for key, value in fields.items()}))
-    return st.sampled_from(kinds).flatmap(values)
-
-
-@given(specs())
-def test_a_fault_reads_back_as_it_is_written(fault):
-    assert faults.parse(str(fault)) == fault
-
-
-def test_short_forms_have_the_declared_defaults():
-    assert str(faults.parse("drop")) == "drop"
-    assert str(faults.parse("tf_jump:from=3.50,metres=20")) == "tf_jump:from=3.5"
-    assert faults.parse("delay:to=2,camera=front,ms=80").ms == 80.0
-
-
-@pytest.mark.parametrize(("text", "words"), [
-    ("", ["no fault ''", "drop", "clock_loop"]),
-    ("dorp:camera=front", ["no fault 'dorp'", "drop"]),
-    ("drop:cam=front", ["drop has no field 'cam'", "camera, probability, from, to"]),
-    ("drop:camera", ["'camera'", "field=value"]),
-    ("drop:from=1,from=2", ["'from=2'", "twice"]),
-    ("drop:probability=often", ["drop: probability=often is not a number"]),
-    ("drop:probability=1.5", ["drop: probability=1.5", "between 0 and 1"]),
-    ("drop:probability=nan", ["probability=nan", "between"]),
-    ("drop:from=3,to=2", ["drop: from=3 is not before to=2"]),
-    ("corrupt:bytes=1.5", ["corrupt: bytes=1.5 is not a whole number"]),
-    ("stall:from=1", ["stall needs to="]),
-    ("swap:camera=front", ["swap needs with="]),
-    ("swap:camera=front,with=back,what=some", ["what=some is not one of images, all"]),
-    ("clock_loop:from=2", ["clock_loop needs to="]),
-    ("clock_loop:from=2,to=1", ["from=2 is not before to=1"]),
-])
-def test_what_is_wrong_is_named(text, words):
-    with pytest.raises(UserError) as error:
-        faults.parse(text)
-    assert all(word in str(error.value) for word in words), error.value
-
-
-@pytest.mark.parametrize(("text", "words"), [
-    ("drop:camera=side", ["camera=side", "the bag has no", picture_topic("front")]),
-    ("wrong_step:camera=front", ["sensor_msgs/msg/Image", picture_topic("raw")]),
-    ("swap:camera=front,with=raw", [picture_topic("front"), picture_topic("raw"), "same types"]),
-    ("swap:camera=front,with=front", ["two cameras"]),
-    ("swap:camera=all,with=front", ["two cameras"]),
-])
-def test_a_fault_that_finds_nothing_is_refused_before_anything_goes_out(text, words):
-    with pytest.raises(UserError) as error:
-        Injector(RECORDING, [faults.parse(text)])
-    assert all(word in str(error.value) for word in words), error.value
-
-
-def test_tf_faults_need_tf():
-    bare = Recording("the bag", {"/a": "std_msgs/msg/String"}, frozenset(), 0, lambda start, stop: iter(()))
-    with pytest.raises(UserError, match="the bag has no tf2_msgs/msg/TFMessage"):
-        Injector(bare, [faults.parse("tf_drop")])
-
-
-def test_two_loops_are_refused():
-    with pytest.raises(UserError, match="one clock_loop; it has times="):
-        Injector(RECORDING, [faults.parse("clock_loop:to=1"), faults.parse("clock_loop:to=2")])
-
-
-def test_a_file_says_the_same_as_words(tmp_path):
-    path = tmp_path / "faults.yaml"
-    path.write_text("- drop: {camera: front, probability: 0.3, from: 2}\n- reorder\n"
-                    "- swap: {camera: front, with: back}\n")
-    words = ["drop:camera=front,probability=0.3,from=2", "reorder", "swap:camera=front,with=back"]
-    assert faults.read_file(path) == [faults.parse(text) for text in words]
-
-
-@pytest.mark.parametrize(("text", "words"), [
-    ("- [", ["cannot be read as YAML"]),
-    ("drop: {}", ["not a list"]),
-    ("- drop: {}\n- 3", ["entry 2"]),
-    ("- {drop: {}, delay: {}}", ["entry 1"]),
-    ("- drop: front", ["entry 1"]),
-    ("- drop: {camera: [front]}", ["entry 1", "not of the form"]),
-    ("- drop: {}\n- drop: {probability: true}", ["entry 2", "probability=True"]),
-    ("- drop: {from: 2024-13-45}", ["cannot be read as YAML"]),
-    ("- dorp: {}", ["entry 1", "no fault 'dorp'"]),
-    ("- !!python/object/apply:os.getcwd []", ["cannot be read as YAML"]),
-])
-def test_a_file_that_is_wrong_is_named_with_its_entry(tmp_path, text, words):
-    path = tmp_path / "faults.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError) as error:
-        faults.read_file(path)
-    assert all(word in str(error.value) for word in [str(path), *words]), error.value
-    with pytest.raises(UserError, match="nowhere.yaml cannot be read"):
-        faults.read_file(tmp_path / "nowhere.yaml")
-
-
-def test_the_list_and_the_page_tell_of_every_fault():
-    known = {row.number for row in fault_marks.read_faults()}
-    listing = faults.listing()
-    for name, fault in FAULTS.items():
-        assert known.issuperset(fault.rows), name
-        assert f"\n{name}" in listing and all(f" {key}=" in listing for key in fault.options())
-    assert faults.markdown_table() in PAGE.read_text(), "replace the table: python -m sparse4d_ros.data.faults"
-
 
 # All faults
+
+
+def test_without_faults_nothing_changes():
+    assert list(Injector(RECORDING).messages()) == STREAM
+
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(specs(), max_size=3), st.integers(0, 5))
@@ -259,10 +59,6 @@ def test_a_fault_of_messages_leaves_alone_what_it_does_not_hit(fault):
     assert stream[:len(before)] == before
 
 
-def test_without_faults_nothing_changes():
-    assert list(Injector(RECORDING).messages()) == STREAM
-
-
 def test_chance_follows_the_seed():
     first, second = (broken("drop:probability=0.5", seed=seed)[0] for seed in (1, 2))
     assert first != second and 10 < len(STREAM) - len(first) < 50
@@ -280,6 +76,7 @@ def test_what_is_broken_is_said_once_a_second_and_counted():
 
 
 # Cameras
+
 
 @pytest.mark.parametrize("camera", ["front", picture_topic("front")])
 def test_drop_takes_pictures_of_one_camera_in_its_time(camera):
@@ -375,6 +172,7 @@ def test_swap_exchanges_topics_and_nothing_else():
 
 # Calibration
 
+
 @pytest.mark.parametrize(("fault", "check"), [
     ("calibration_zero", lambda info, was: not info.k.any()),
     ("calibration_size", lambda info, was: (info.width, info.height) == (2 * was.width, was.height)),
@@ -400,6 +198,7 @@ def test_calibration_can_be_missing():
 
 
 # Transforms
+
 
 @pytest.mark.parametrize(("fault", "check"), [
     ("tf_jump:metres=-3", lambda item: item.transform.translation.x == -3.0),
@@ -439,75 +238,3 @@ def test_transforms_come_late_or_again():
     assert len(poses(again)) == 200 and len(poses(again, child="wheel")) == 100
     order, was = ([ros_messages.stamp_ns(item.header.stamp) for item in poses(stream)] for stream in (again, STREAM))
     assert order != sorted(order) and sorted(order)[::2] == sorted(order)[1::2] == was
-
-
-# Time
-
-def stamps(stream):
-    """``(due, stamp)`` of everything but the mountings, which are older than the recording."""
-    return [(item.due_ns, ros_messages.stamp_ns(entry.header.stamp)) for item in stream if item.topic != "/tf_static"
-            for entry in (item.parsed().transforms if item.kind == ros_messages.TF else [item.parsed()])]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(specs(TIME_FAULTS), min_size=1, max_size=4))
-def test_clock_and_stamps_stay_in_step_whatever_happens_to_time(wanted):
-    """In the recording each message bears the time at which it goes out; so it must with broken time."""
-    loops = [item for item in wanted if item.name() == "clock_loop"]
-    injector = Injector(RECORDING, [item for item in wanted if item not in loops[1:]])
-    assert all(injector.clock(due_ns) == stamp_ns for due_ns, stamp_ns in stamps(injector.messages()))
-
-
-def test_a_loop_plays_a_stretch_again():
-    stream, hits = broken("clock_loop:from=0.5,to=1,times=2")
-    assert pictures(stream) == [*range(10), *range(5, 10), *range(5, 20)] and hits == {CLOCK_TOPIC: 2}
-    assert [item.due_ns // (100 * MS) for item in of(stream, picture_topic("front"))] == list(range(30))
-    assert len(of(stream, "/tf_static")) == 1
-
-
-def test_a_pause_moves_everything_behind_it():
-    stream, hits = broken("clock_pause:from=1,seconds=60")
-    assert pictures(stream) == list(range(20)) and hits == {CLOCK_TOPIC: 1}
-    due_s = [item.due_ns / S for item in of(stream, picture_topic("front"))]
-    assert due_s[9:11] == [0.9, 61.0] and due_s[-1] == 61.9
-
-
-@pytest.mark.parametrize(("fault", "shift"), [("forward", 30), ("backward", -30)])
-def test_a_jump_moves_stamps_and_not_the_pace(fault, shift):
-    stream, hits = broken(f"clock_{fault}:from=1,seconds=3")
-    assert pictures(stream) == [*range(10), *range(10 + shift, 20 + shift)] and hits == {CLOCK_TOPIC: 1}
-    assert [item.due_ns for item in stream] == [item.due_ns for item in STREAM]
-
-
-def test_faults_of_messages_count_their_seconds_in_the_broken_time():
-    stream, _ = broken("drop:camera=front,from=2.5", "clock_pause:from=1,seconds=1")
-    assert pictures(stream) == list(range(15))
-    stream, _ = broken("drop:camera=front,from=1,to=1.5", "clock_loop:from=0.5,to=1")
-    assert pictures(stream) == list(range(10)) + list(range(10, 20))
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 3 * S), max_size=30), st.integers(1 * MS, 200 * MS))
-def test_a_clock_runs_evenly_and_is_right_at_every_message(due, period_ns):
-    messages = [TimedMessage(due_ns, "/a", "std_msgs/msg/String", b"") for due_ns in sorted(due)]
-    stream = list(with_clock(messages, lambda due_ns: BEGIN_NS + due_ns, period_ns))
-    assert [item for item in stream if item.topic == "/a"] == messages
-    ticks = [item for item in stream if item.topic == CLOCK_TOPIC]
-    times = [ros_messages.stamp_ns(item.parsed().clock) for item in ticks]
-    assert times == [BEGIN_NS + item.due_ns for item in ticks] == sorted(set(times))
-    assert all(later - earlier <= 2 * period_ns for earlier, later in zip(times, times[1:], strict=False))
-    for place, item in enumerate(stream):
-        if item.topic == "/a":
-            shown = [other for other in stream[:place] if other.topic == CLOCK_TOPIC][-1]
-            assert shown.due_ns == item.due_ns
-
-
-def test_the_clock_stands_still_and_jumps_with_the_recording():
-    injector = Injector(RECORDING, [faults.parse("clock_pause:from=0.5,seconds=5"),
-                                    faults.parse("clock_backward:from=6.5,seconds=1")])
-    ticks = [item for item in with_clock(injector.messages(), injector.clock, 10 * MS) if item.topic == CLOCK_TOPIC]
-    gaps = [later.due_ns - earlier.due_ns for earlier, later in zip(ticks, ticks[1:], strict=False)]
-    assert 5 * S - 20 * MS <= max(gaps) <= 5 * S + 20 * MS and sorted(gaps)[-2] <= 20 * MS
-    times = [ros_messages.stamp_ns(item.parsed().clock) - BEGIN_NS for item in ticks]
-    back = [later - earlier for earlier, later in zip(times, times[1:], strict=False) if later <= earlier]
-    assert back == [-1 * S + 20 * MS]

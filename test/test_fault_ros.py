@@ -36,9 +36,12 @@ def test_without_subscribers_the_bank_goes_on_and_nothing_is_painted(monkeypatch
             harness.vehicle.publish(100 * S + index * 100 * MS)
             assert wait_until(lambda n=index: len(harness.engine.frames) == n + 1)
         assert harness.diagnosed(lambda d: d["instance bank"]["objects"] == "6" and d["model"]["level"] != "ERROR")
-        state = harness.in_executor(lambda: harness.node._session.state)
-        assert [track.hits for track in state.tracks.values()] == [4] * 6
-        assert [track.track_id for track in state.tracks.values()] == ids(before)
+
+        def tracks():
+            return harness.in_executor(lambda: harness.node._session.state).tracks.values()
+        # A little after the network has seen the fourth frame.
+        assert wait_until(lambda: [track.hits for track in tracks()] == [4] * 6)
+        assert [track.track_id for track in tracks()] == ids(before)
         assert painted == []
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from fake_engine import NAMES, FakeEngine
-from fake_vehicle import MS, SPEED, SPOT_M, YAW_RATE, Listener, S, ego_pose, picture, spot
+from fake_vehicle import MS, SPEED, SPOT_M, WITHIN_S, YAW_RATE, Listener, S, ego_pose, picture, spot
 from node_harness import ids, running
 from sensor_msgs.msg import CompressedImage
 from vision_msgs.msg import Detection3DArray
@@ -96,7 +96,7 @@ def test_a_camera_that_never_appears_means_silence_and_an_error_naming_it():
 
 @pytest.mark.fault(2, 3, 4)
 def test_with_one_camera_less_allowed_the_set_goes_out_flagged_and_recovers():
-    with running(parameters={"min_cameras": 5, "max_wait_ms": 300.0}) as harness:
+    with running(parameters={"min_cameras": 5, "max_wait_ms": 1000.0}) as harness:
         whole = harness.drive(1, 100 * S)[0]
         lacking = harness.drive(2, 100 * S + 100 * MS, skip=["back_left"])
         again = harness.drive(1, 100 * S + 300 * MS)[0]
@@ -184,11 +184,11 @@ def test_slow_inference_takes_the_newest_set_and_counts_the_rest():
     def wait_in_first(number, frame):
         if number == 0:
             begun.set()
-            assert go.wait(20)
+            assert go.wait(WITHIN_S)
 
     with running(FakeEngine(before_step=wait_in_first)) as harness:
         harness.vehicle.publish(100 * S)
-        assert begun.wait(10)
+        assert begun.wait(WITHIN_S)
         for index in range(1, 11):  # ten sets pile up; publish at the pace at which they are closed
             harness.vehicle.publish(100 * S + index * 100 * MS)
             assert harness.diagnosed(lambda d, n=index: int(d["camera front"]["used"]) == n + 1)
@@ -205,7 +205,8 @@ def test_stride_uses_sets_near_the_training_interval():
         for index in range(11):
             harness.vehicle.publish(100 * S + index * 100 * MS)
             assert harness.diagnosed(lambda d, n=index: int(d["camera front"]["used"]) == n + 1)
-        assert harness.answer(101 * S) is not None
+            if index % 5 == 0:  # is used; while the worker is busy with it, the next one would wait
+                assert harness.answer(100 * S + index * 100 * MS) is not None
         assert [f.stamp_ns for f in harness.engine.frames] == [100 * S, 100 * S + 500 * MS, 101 * S]
         assert harness.diagnosed(lambda d: d["model"]["dropped_rate_policy"] == "8")
 

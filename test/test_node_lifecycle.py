@@ -6,8 +6,8 @@ import needs_ros  # noqa: F401
 import threading
 
 import pytest
-from fake_engine import FakeEngine, FakePackage
-from fake_vehicle import MS, FakeVehicle, Listener, S
+from fake_engine import NAMES, FakeEngine, FakePackage
+from fake_vehicle import MS, WITHIN_S, FakeVehicle, Listener, S
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from node_harness import Harness, ids, ros_context, running, wait_until
@@ -53,12 +53,12 @@ def test_reset_during_inference_waits_for_the_frame():
     def hold_second(number, frame):
         if number == 1:
             begun.set()
-            assert go.wait(20)
+            assert go.wait(WITHIN_S)
 
     with running(FakeEngine(before_step=hold_second)) as harness:
         harness.drive(1, 100 * S)
         harness.vehicle.publish(100 * S + 100 * MS)
-        assert begun.wait(10)
+        assert begun.wait(WITHIN_S)
         assert harness.call(Trigger, f"{NODE}/reset").success  # answered while the network runs
         go.set()
         during = harness.answer(100 * S + 100 * MS)
@@ -72,7 +72,7 @@ def test_set_enabled_stops_and_starts_the_flow():
         harness.drive(1, 100 * S)
         assert harness.call(SetBool, f"{NODE}/set_enabled", data=False).success
         harness.vehicle.publish(100 * S + 100 * MS)
-        assert harness.diagnosed(lambda d: int(d["camera front"]["images"]) == 2
+        assert harness.diagnosed(lambda d: all(int(d[f"camera {name}"]["images"]) == 2 for name in NAMES)
                                  and d["model"]["text"] == "disabled by ~/set_enabled")
         assert len(harness.engine.frames) == 1
         assert harness.call(SetBool, f"{NODE}/set_enabled", data=True).success

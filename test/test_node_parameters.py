@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.node import parameters, topics
+from sparse4d_ros.node import parameters
 from sparse4d_ros.node.parameters import FIELDS, settings_from
 from sparse4d_ros.node.settings import Settings
 
@@ -81,14 +81,6 @@ def test_the_table_has_a_row_for_each_parameter():
     rows = parameters.markdown_table().splitlines()
     assert len(rows) == len(FIELDS) + 2
     assert all(row.count("|") == rows[0].count("|") for row in rows)
-
-
-def test_camera_remaps_connect_image_and_calibration():
-    words = topics.camera_remaps(["front"])
-    assert words == ["-r", "~/input/front/image/compressed:=/camera/front/image/compressed",
-                     "-r", "~/input/front/camera_info:=/camera/front/camera_info"]
-    raw = topics.camera_remaps(["a", "b"], "/cam/{name}/image_raw", "/cam/{name}/info")
-    assert raw[1] == "~/input/a/image:=/cam/a/image_raw" and raw[7] == "~/input/b/camera_info:=/cam/b/info"
 
 
 def test_the_page_in_docs_is_the_table():

@@ -7,17 +7,17 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import NAMES, FakeEngine
 from fake_vehicle import MS, FakeVehicle, Listener, S
 from node_harness import Harness, ros_context, wait_until
-from node_process import HERE, START_WITHIN_S, process
+from node_process import HERE, START_WITHIN_S, camera_remaps, process
 
 from sparse4d_ros.msg import ModelInfo, TrackedObject3DArray
-from sparse4d_ros.node import topics
 from sparse4d_ros.node.qos import profile
 
 pytestmark = pytest.mark.ros
-COMPRESSED = ["--ros-args", "-p", "image_transport:=compressed"]
+#: Parameters with which a loaded machine loses no set.
+PATIENT = ["-p", "image_transport:=compressed", "-p", "max_wait_ms:=5000.0", "-p", "tf_timeout_ms:=5000.0"]
 
 
 @contextmanager
@@ -43,12 +43,12 @@ def test_a_signal_ends_the_idle_node_cleanly(number):
 
 @pytest.mark.fault(47, 56)
 def test_a_signal_during_a_hanging_inference_ends_the_node_with_0():
-    with process("hang", COMPRESSED) as node, helper() as harness:
+    with process("hang", ["--ros-args", *PATIENT]) as node, helper() as harness:
         vehicle = FakeVehicle(harness.helper)
         assert wait_until(vehicle.connected, START_WITHIN_S)
         for index in range(50):  # best effort: the first calibration may miss the first images
             vehicle.publish(100 * S + index * 100 * MS)
-            if wait_until(lambda: any("inference has begun" in line for line in node.lines), 0.3):
+            if wait_until(lambda: any("inference has begun" in line for line in node.lines), 1.0):
                 break
         assert node.has_said("inference has begun")
         assert node.end(signal.SIGINT) == 0
@@ -77,9 +77,8 @@ def test_a_missing_model_ends_the_autostart_with_a_sentence():
 
 def test_the_shipped_parameter_file_and_remappings_work_on_the_command_line():
     words = ["--ros-args", "--params-file", str(HERE.parent / "config" / "sparse4d.yaml"),
-             "-p", "image_transport:=compressed", "-p", "max_wait_ms:=5000", "-p", "tf_timeout_ms:=2000.0",
-             "-r", "__ns:=/roof", "-r", "__node:=eyes",
-             *topics.camera_remaps(("front", "front_right", "front_left", "back", "back_left", "back_right"))]
+             *PATIENT, "-r", "__ns:=/roof", "-r", "__node:=eyes",
+             *camera_remaps(NAMES)]
     with process("quick", words) as node, helper() as harness:
         objects = Listener(harness.helper, TrackedObject3DArray, "/roof/eyes/output/objects")
         info = Listener(harness.helper, ModelInfo, "/roof/eyes/model_info", profile("latched"))
@@ -88,7 +87,7 @@ def test_the_shipped_parameter_file_and_remappings_work_on_the_command_line():
         assert wait_until(vehicle.connected, START_WITHIN_S)
         for index in range(50):
             vehicle.publish(100 * S + index * 100 * MS)
-            if objects.wait(lambda messages: messages, 0.3):
+            if objects.wait(lambda messages: messages, 1.0):
                 break
         assert len(objects.messages[0].objects) == 6
         assert info.wait(lambda messages: messages)

@@ -9,8 +9,8 @@ import weakref
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine
-from fake_vehicle import MS, S, ego_pose, transform_message
+from fake_engine import NAMES, FakeEngine
+from fake_vehicle import MS, WITHIN_S, S, ego_pose, transform_message
 from node_harness import ids, running, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo
@@ -26,16 +26,9 @@ pytestmark = pytest.mark.ros
 
 @pytest.mark.fault(33)
 def test_a_bag_that_loops_starts_a_new_epoch_and_ids_go_on():
-    with running(parameters={"tf_timeout_ms": 500.0}) as harness:
+    with running() as harness:
         before = harness.drive(3, 100 * S)
-        after = []
-        for index in range(5):  # the first sets may lack transforms, which were emptied with the rest
-            harness.vehicle.publish(80 * S + index * 100 * MS)
-            answer = harness.answer(80 * S + index * 100 * MS, timeout_s=2.0)
-            after += [answer] if answer is not None else []
-            if len(after) == 2:
-                break
-        assert len(after) == 2
+        after = harness.drive(2, 80 * S)  # from the first set on: its transforms come before its images
         assert [m.bank_epoch for m in before + after] == [0, 0, 0, 1, 1]
         assert after[0].flags == TrackedObject3DArray.NO_HISTORY and after[0].time_interval_s == 0.0
         assert not set(ids(before[-1])) & set(ids(after[0])) and ids(after[0]) == ids(after[1])
@@ -47,7 +40,7 @@ def test_a_small_backward_step_drops_the_frame_and_keeps_the_bank():
     with running() as harness:
         first = harness.drive(1, 100 * S)[0]
         harness.vehicle.publish(100 * S - 10 * MS)
-        assert harness.diagnosed(lambda d: int(d["camera front"]["images"]) == 2)
+        assert harness.diagnosed(lambda d: all(int(d[f"camera {name}"]["images"]) == 2 for name in NAMES))
         second = harness.drive(1, 100 * S + 100 * MS)[0]
         assert ids(first) == ids(second) and second.bank_epoch == 0
         assert [f.stamp_ns for f in harness.engine.frames] == [100 * S, 100 * S + 100 * MS]
@@ -65,6 +58,20 @@ def test_a_clock_that_runs_backwards_resets_too():
         assert wait_until(lambda: harness.node.get_clock().now().nanoseconds == 90 * S)
         again = harness.drive(1, 100 * S + 100 * MS)[0]  # the stamps themselves did not go back
         assert again.bank_epoch == 1 and again.flags == TrackedObject3DArray.NO_HISTORY
+
+
+@pytest.mark.fault(33)
+def test_a_transform_that_was_under_way_when_the_clock_went_back_does_not_shut_out_the_new_ones():
+    with running(parameters={"use_sim_time": True}) as harness:
+        clock = harness.helper.create_publisher(Clock, "/clock", 10)
+        assert wait_until(lambda: clock.get_subscription_count() > 0)
+        for now_ns in (100 * S, 80 * S):
+            clock.publish(Clock(clock=time_message(now_ns)))
+            assert wait_until(lambda n=now_ns: harness.node.get_clock().now().nanoseconds == n)
+            if now_ns == 100 * S:
+                harness.drive(1, now_ns)
+        harness.vehicle.publish_tf([100 * S + 200 * MS])
+        assert [m.bank_epoch for m in harness.drive(2, 80 * S)] == [1, 1]
 
 
 @pytest.mark.fault(26)
@@ -180,7 +187,7 @@ def test_failures_in_a_row_deactivate_and_free_the_model():
 @pytest.mark.fault(47)
 def test_the_watchdog_speaks_while_the_network_hangs():
     go = threading.Event()
-    engine = FakeEngine(before_step=lambda number, frame: go.wait(20))
+    engine = FakeEngine(before_step=lambda number, frame: go.wait(WITHIN_S))
     with running(engine, parameters={"diagnostics.max_processing_time_ms": 50.0}) as harness:
         harness.vehicle.publish(100 * S)
         assert harness.diagnosed(lambda d: d["model"]["level"] == "ERROR" and "watchdog" in d["model"]["text"])

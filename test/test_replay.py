@@ -23,20 +23,17 @@ from tf2_msgs.msg import TFMessage
 
 from sparse4d_ros.data import bag_files
 from sparse4d_ros.data.bag_reader import CAMERA_ORDER
-from sparse4d_ros.data.bag_writer import write_bag
 
 pytestmark = pytest.mark.ros
 
 FRAMES = 6
 DOMAIN = int(os.environ["ROS_DOMAIN_ID"])  # this process's own, see conftest.py
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0  # for a loaded machine; no contract
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bags") / "drive"
-    write_bag(path, bag_cases.frames(FRAMES), bag_cases.rig())
-    return path
+    return bag_cases.write(tmp_path_factory.mktemp("bags") / "drive", FRAMES)
 
 
 def start(*arguments):
@@ -114,7 +111,8 @@ def test_everything_arrives_once_and_in_order(bag):
         for connection, _, raw in bag_files.messages(reader, reader.connections):
             first.setdefault(connection.topic, bag_files.deserialize(reader, connection, raw))
         span = reader.start_time, reader.end_time
-    with Listener({**IMAGES, **OTHERS}) as listener:
+    # The player waits for readers of images, and learns of readers in the order in which they are made.
+    with Listener({**OTHERS, **IMAGES}) as listener:
         process = start("--bag", bag, "--rate", 2, "--wait-for-subscribers", 1)
         listener.spin_until(lambda: process.poll() is not None)
         out, err = ended(process)
@@ -139,9 +137,15 @@ def test_everything_arrives_once_and_in_order(bag):
 def test_best_effort_readers_match(bag):
     topic = "/camera/front/image/compressed"
     with Listener({topic: (CompressedImage, BEST_EFFORT)}) as listener:
-        process = start("--bag", bag, "--topics", topic, "--rate", 4, "--wait-for-subscribers", 1)
-        listener.spin_until(lambda: len(listener.received[topic]) == FRAMES)
-        assert process.wait(DEADLINE_S) == 0
+        # Again and again: a best-effort reader misses what was sent before it knew of the player.
+        process = start("--bag", bag, "--topics", topic, "--rate", 4, "--loop", "--wait-for-subscribers", 1)
+        try:
+            listener.spin_until(lambda: len({nanoseconds(image.header.stamp) for image in listener.received[topic]})
+                                == FRAMES)
+        finally:
+            process.send_signal(signal.SIGINT)
+        ended(process)
+        assert process.returncode == 0
 
 
 def test_loop_starts_again_until_interrupted(bag):

@@ -30,7 +30,7 @@ def test_segment_holds_two_sets_of_six_raw_images() -> None:
         pytest.skip("another middleware than Fast DDS is in use")
     profile = str(ROOT / "config" / "fastdds_profile.xml")
     env = {**os.environ, "FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
-    result = subprocess.run([sys.executable, "-c", LIST_SEGMENTS], env=env, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", LIST_SEGMENTS], env=env, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     two_sets = 2 * 6 * 1600 * 900 * 3
     assert max(map(int, result.stdout.split()), default=0) > two_sets, result.stderr

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 SECOND = 1_000_000_000
+T0 = 1_000 * SECOND
 
 
 def stamped(parent, child, time_ns, translation=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0)):
@@ -38,6 +39,11 @@ def rigid(translation=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0)):
     matrix[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
     matrix[:3, 3] = translation
     return matrix
+
+
+def close(actual, expected):
+    """Whether two matrices are the same but for rounding."""
+    np.testing.assert_allclose(actual, expected, atol=1e-9)
 
 
 def between(times, translations, quaternions, time):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from test_synchronizer import AnyOrder
+from test_synchronizer_any_order import AnyOrder
 
 from fuzz import ACCEPTED, mutations, reason
 from sparse4d_ros.errors import UserError
@@ -36,7 +36,7 @@ class Transforms:
         frames = random.choice((_FRAMES[:5], _FRAMES))
         what = random.randrange(10)
         if what == 0 and random.random() < 0.2:
-            return ("clear",)
+            return "go_back", random.choice((0, 10**11, 101 * 10**9, -1, 2**62))
         if what < 6:
             turn = [random.gauss(0.0, 1.0) for _ in range(4)]
             norm = sum(part * part for part in turn) ** 0.5
@@ -55,8 +55,8 @@ class Transforms:
         for what, *rest in case:
             if what == "take":
                 yield self._take(source, *rest)
-            elif what == "clear":
-                source.clear()
+            elif what == "go_back":
+                source.go_back(*rest)
             else:
                 yield self._look(source, what, *rest)
 
@@ -88,7 +88,7 @@ class Transforms:
 
 
 class Events:
-    """Images in any order, with jumps, repeats, odd stamps and silence, under the rules of test_synchronizer."""
+    """Images in any order, with jumps, repeats, odd stamps and silence, under test_synchronizer_any_order's rules."""
 
     def __init__(self, folder: Path) -> None:
         pass

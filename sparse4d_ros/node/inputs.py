@@ -22,12 +22,18 @@ _SHORTEST_NS = 1_000_000
 
 
 class CameraInputs:
-    """Subscribes every camera; ``on_set`` gets each closed set, ``on_backward`` is told when stamps ran backwards."""
+    """Subscribes every camera; ``on_set`` gets each closed set.
+
+    Where a camera's stamps go back by more than a small step, ``on_backward`` gets the time (ns) halfway between what
+    was and what is; ``on_epoch`` is told when the sets before are worthless.
+    """
 
     def __init__(self, node: Node, settings: Settings, cameras: dict[str, Camera],
-                 on_set: Callable[[FrameSet], None], on_backward: Callable[[], None], log: Log) -> None:
+                 on_set: Callable[[FrameSet], None], on_backward: Callable[[int], None],
+                 on_epoch: Callable[[], None], log: Log) -> None:
         self._node, self._cameras, self._log = node, cameras, log
-        self._on_set, self._on_backward = on_set, on_backward
+        self._on_set, self._on_backward, self._on_epoch = on_set, on_backward, on_epoch
+        self._jump_ns = round(settings.reset_on_backward_jump_ms * 1e6)
         self.enabled = True
         self.synchronizer = Synchronizer(
             settings.cameras, settings.reference_camera, max_stamp_spread_ms=settings.max_stamp_spread_ms,
@@ -78,9 +84,12 @@ class CameraInputs:
     def _on_image(self, name: str, camera: Camera, message: Image | CompressedImage) -> None:
         now_ns = time.monotonic_ns()
         camera.on_image(now_ns)
-        self.stamps_ns[name] = messages.nanoseconds(message.header.stamp)
+        stamp_ns, before_ns = messages.nanoseconds(message.header.stamp), self.stamps_ns.get(name, 0)
+        if 0 < stamp_ns < before_ns - self._jump_ns:
+            self._on_backward((stamp_ns + before_ns) // 2)
+        self.stamps_ns[name] = stamp_ns
         if self.enabled:
-            self._take(self.synchronizer.add(name, self.stamps_ns[name], message, now_ns))
+            self._take(self.synchronizer.add(name, stamp_ns, message, now_ns))
             self._arm(now_ns)
 
     def _on_info(self, name: str, camera: Camera, message: CameraInfo) -> None:
@@ -117,6 +126,6 @@ class CameraInputs:
     def _take(self, frame_set: FrameSet | None) -> None:
         if self.synchronizer.epoch != self._epoch:
             self._epoch = self.synchronizer.epoch
-            self._on_backward()
+            self._on_epoch()
         if frame_set is not None:
             self._on_set(frame_set)

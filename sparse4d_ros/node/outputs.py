@@ -74,7 +74,7 @@ class Outputs:
     @staticmethod
     def _timing(result: Result) -> dict[str, float]:
         frame_set, steps = result.frame_set, result.detections.timing_ms
-        return {"wait": (frame_set.complete_ns - frame_set.first_arrival_ns) / 1e6, "decode": result.decode_ms,
+        return {"wait": frame_set.wait_ms, "decode": result.decode_ms,
                 **{step: steps.get(step, 0.0) for step in ("preprocess", "inference", "postprocess")}}
 
     def _since(self, stamp_ns: int) -> float:

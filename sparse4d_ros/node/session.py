@@ -45,8 +45,10 @@ class Session:
                                   on_exhausted)
         self._stride = Stride(engine.package.training_interval_s) if now.rate_policy == "stride" else None
         self.worker: Worker[FrameSet] = Worker(self._pipeline.process, self._pipeline.on_error)
-        self.inputs = CameraInputs(node, now, self.cameras, self._on_set, self._on_backward_stamps, log)
-        backward = Duration(nanoseconds=-max(1, round(now.reset_on_backward_jump_ms * 1e6)))
+        self.inputs = CameraInputs(node, now, self.cameras, self._on_set, on_backward=self.transforms.go_back,
+                                   on_epoch=self.worker.clear, log=log)
+        self._backward_ns = max(1, round(now.reset_on_backward_jump_ms * 1e6))
+        backward = Duration(nanoseconds=-self._backward_ns)
         self._jump = node.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=backward), post_callback=self._on_clock_jump)
 
@@ -95,14 +97,11 @@ class Session:
         with self._statistics.lock:
             self._statistics.drops["rate_policy"] += 1
 
-    def _on_backward_stamps(self) -> None:
-        # The bank is emptied by the pipeline, which sees the new epoch of the next set.
-        self.transforms.clear()
-        self.worker.clear()
-
     def _on_clock_jump(self, jump: object) -> None:
+        # The bank is emptied by the pipeline, which sees the new epoch of the next set.
         self.inputs.forget()
-        self._on_backward_stamps()
+        self.transforms.go_back(self._node.get_clock().now().nanoseconds + self._backward_ns // 2)
+        self.worker.clear()
 
     def _publish(self, result: Result) -> tuple[float, float]:
         now = self._settings()

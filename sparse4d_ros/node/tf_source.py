@@ -22,7 +22,7 @@ from sparse4d_ros.node.transform_errors import (
     LookupException,
     TransformError,
 )
-from sparse4d_ros.node.transform_messages import Rejections, read_transform
+from sparse4d_ros.node.transform_messages import Recent, Rejections, read_transform
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -51,7 +51,11 @@ class TransformSource(ABC):
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget what moves (time ran backwards); static transforms stay."""
+        """Forget what moves; static transforms stay."""
+
+    @abstractmethod
+    def go_back(self, until_ns: int) -> None:
+        """Time went back: forget what moves, but for what has come since, with stamps up to ``until_ns``."""
 
     @property
     @abstractmethod
@@ -136,6 +140,10 @@ class BufferTransformSource(TransformSource):
     def clear(self) -> None:
         self.buffer.clear()
 
+    def go_back(self, until_ns: int) -> None:
+        self.buffer.go_back(until_ns)
+        self._notify()
+
     @property
     def rejected(self) -> int:
         return self.buffer.rejected
@@ -162,6 +170,7 @@ class Tf2TransformSource(TransformSource):
                        (tf2_ros.InvalidArgumentException, InvalidArgumentException),
                        (tf2_ros.TransformException, TransformError))
         self._rejections = Rejections()
+        self._recent = recent = Recent()
         is_good, notify = self._is_good, self._notify
 
         class CheckingBuffer(tf2_ros.Buffer):
@@ -169,11 +178,13 @@ class Tf2TransformSource(TransformSource):
 
             def set_transform(self, transform, authority):
                 if is_good(transform, "/tf"):
+                    recent.note(transform)
                     super().set_transform(transform, authority)
                     notify()
 
             def set_transform_static(self, transform, authority):
                 if is_good(transform, "/tf_static"):
+                    recent.forget(transform)
                     super().set_transform_static(transform, authority)
                     notify()
 
@@ -203,6 +214,12 @@ class Tf2TransformSource(TransformSource):
 
     def clear(self) -> None:
         self.buffer.clear()
+
+    def go_back(self, until_ns: int) -> None:
+        since = self._recent.since(until_ns)
+        self.clear()
+        for transform in since:
+            self.buffer.set_transform(transform, "/tf")
 
     @property
     def rejected(self) -> int:

@@ -22,7 +22,7 @@ from sparse4d_ros.node.transform_errors import (
     LookupException,
     TransformError,
 )
-from sparse4d_ros.node.transform_messages import Rejections, read_transform
+from sparse4d_ros.node.transform_messages import Recent, Rejections, read_transform
 
 __all__ = ["ConnectivityException", "ExtrapolationException", "InvalidArgumentException", "LookupException",
            "TransformBuffer", "TransformError"]
@@ -43,6 +43,7 @@ class TransformBuffer:
         self._roots: set[str] = set()
         self._lock = Lock()
         self._rejections = Rejections()
+        self._recent = Recent()
 
     @property
     def rejected(self) -> int:
@@ -71,6 +72,14 @@ class TransformBuffer:
             for history in self._frames.values():
                 history.clear()
 
+    def go_back(self, until_ns: int) -> None:
+        """Time went back: forget all that moves, but for what has come since, with stamps up to ``until_ns``."""
+        with self._lock:
+            since = self._recent.since(until_ns)
+        self.clear()
+        for transform in since:
+            self.set_transform(transform)
+
     def _set(self, message: Any, authority: str, static: bool) -> bool:
         transform = read_transform(message)
         parent, child = transform.parent, transform.child
@@ -82,6 +91,7 @@ class TransformBuffer:
             if problem:
                 self._rejections.note(transform, authority, problem)
                 return False
+            (self._recent.forget if static else self._recent.note)(message)
             history = self._frames.get(child)
             if history is None or history.static != static:
                 history = self._frames[child] = FrameHistory(static, self._cache_time_ns, self._max_samples)
@@ -98,25 +108,16 @@ class TransformBuffer:
         Raises one of the four kinds of ``TransformError``.
         """
         with self._lock:
-            pose = self._lookup(target_frame, source_frame, time_ns, "lookupTransform")
+            pose = self._lookup(target_frame, source_frame, time_ns)
         return matrix(pose)
 
     def lookup_transform_full(self, target_frame: str, target_time_ns: int, source_frame: str, source_time_ns: int,
                               fixed_frame: str) -> np.ndarray:
         """Target at its time from source at its own, through a frame that does not move in between."""
         with self._lock:
-            fixed_from_source = self._lookup(fixed_frame, source_frame, source_time_ns, "lookupTransform")
-            target_from_fixed = self._lookup(target_frame, fixed_frame, target_time_ns, "lookupTransform")
+            fixed_from_source = self._lookup(fixed_frame, source_frame, source_time_ns)
+            target_from_fixed = self._lookup(target_frame, fixed_frame, target_time_ns)
         return matrix(compose(target_from_fixed, fixed_from_source))
-
-    def can_transform(self, target_frame: str, source_frame: str, time_ns: int = 0) -> bool:
-        """Whether the same lookup would succeed now."""
-        try:
-            with self._lock:
-                self._lookup(target_frame, source_frame, time_ns, "canTransform")
-        except TransformError:
-            return False
-        return True
 
     def get_latest_common_time(self, target_frame: str, source_frame: str) -> int:
         """Newest time at which the whole way between two frames is known; 0 if all of it is static."""
@@ -136,8 +137,8 @@ class TransformBuffer:
             if name not in self._frames and name not in self._roots:
                 raise LookupException(f'"{name}" passed to {caller} argument {argument} does not exist.')
 
-    def _lookup(self, target: str, source: str, time_ns: int, caller: str) -> Rigid:
-        self._check_names(target, source, caller)
+    def _lookup(self, target: str, source: str, time_ns: int) -> Rigid:
+        self._check_names(target, source, "lookupTransform")
         if target == source:
             return IDENTITY
         if time_ns == 0:

@@ -6,6 +6,8 @@ both our own buffer and the one of tf2_ros get only what passes here.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+from itertools import takewhile
 from math import isfinite, sqrt
 from typing import Any, NamedTuple
 
@@ -15,6 +17,8 @@ from sparse4d_ros.node.quaternions import Rigid
 _QUATERNION_TOLERANCE = 0.01
 # Farther than any frame on Earth is from another; chains of larger ones overflow.
 _FARTHEST_M = 1e9
+# More transforms of a frame than come before the pictures tell that time has gone back.
+_RECENT = 300
 
 
 class StampedTransform(NamedTuple):
@@ -61,3 +65,31 @@ class Rejections:
         self.count += 1
         sender = f" on {authority}" if authority else ""
         self.last = f"the transform from '{transform.parent}' to '{transform.child}'{sender} is ignored: {problem}"
+
+
+class Recent:
+    """The last transforms of each moving frame, in the order in which they came.
+
+    When a recording begins again, some of its transforms come before anybody knows.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: defaultdict[str, deque[tuple[int, Any]]] = defaultdict(lambda: deque(maxlen=_RECENT))
+
+    def note(self, message: Any) -> None:
+        """Keep a TransformStamped from /tf."""
+        stamp = message.header.stamp
+        self._arrivals[message.child_frame_id].append((stamp.sec * 1_000_000_000 + stamp.nanosec, message))
+
+    def forget(self, message: Any) -> None:
+        """Its frame does not move any more: a TransformStamped from /tf_static."""
+        self._arrivals.pop(message.child_frame_id, None)
+
+    def since(self, until_ns: int) -> list[Any]:
+        """What came after the last stamp beyond ``until_ns``, frame by frame; all else is forgotten."""
+        found = []
+        for arrivals in self._arrivals.values():
+            kept = list(takewhile(lambda arrival: arrival[0] <= until_ns, reversed(arrivals)))
+            found += [message for _, message in reversed(kept)]
+        self._arrivals.clear()
+        return found

@@ -20,6 +20,7 @@ import viewer_cases
 from sparse4d_ros import boxes
 from sparse4d_ros.evaluation.camera_view import project_box
 from sparse4d_ros.viewer.documents import drive_document
+from sparse4d_ros.viewer.drive_report import report_document
 from sparse4d_ros.viewer.page import save_page, served_page
 from sparse4d_ros.viewer.server import ViewServer
 from sparse4d_ros.viewer.store import FrameStore
@@ -210,6 +211,34 @@ def test_keys_are_shown(still):
     assert still.locator("#keys").is_visible() and "play or pause" in still.locator("#keys").inner_text()
     still.keyboard.press("Escape")
     assert still.locator("#keys").is_hidden()
+
+
+def test_a_report_is_told_of_and_opens(page, tmp_path):
+    numbers = {"length_s": 1.0, "distance_m": 12.3, "rate_hz": 5.0, "frames": 6, "draw_score": 0.3, "latency_ms": {},
+               "classes": {"traffic_cone": {"tracks": 2, "objects_a_frame": 1.5, "median_life_s": 0.4,
+                                            "longest_life_s": 0.8}},
+               "cameras": {"front": {"pictures": 5, "missing": 1}}}
+    report = report_document(numbers, ["camera <front>: no picture in 1 of 6 frames"])
+    save_page(tmp_path / "drive.html", drive_document("drive", "recorded") | {"report": report},
+              viewer_cases.frames(1))
+    page.goto((tmp_path / "drive.html").as_uri())
+    wait(page, "frame !== null")
+    assert page.locator("#problem").inner_text() == "1 thing went wrong: see the report"
+    shown = page.locator("#report")
+    assert shown.is_hidden()
+    page.keyboard.press("r")
+    for words in ("12 m", "camera <front>: no picture in 1 of 6 frames", "traffic cone", "median life s", "missing"):
+        assert words in shown.inner_text()
+    assert "Milliseconds" not in shown.inner_text()  # nothing was measured
+    page.keyboard.press("Escape")
+    page.locator("#show-report").click()
+    assert shown.is_visible()
+
+
+def test_a_page_without_a_report_offers_none(still):
+    assert still.locator("#show-report").is_hidden() and still.locator("#problem").inner_text() == ""
+    still.keyboard.press("r")
+    assert still.locator("#report").is_hidden()
 
 
 @pytest.fixture

@@ -51,6 +51,8 @@ class NewBag:
     def __enter__(self):
         # The file inside is named after its folder, so the partial one has the final name already.
         self._scratch = self.path.with_name(f"{self.path.name}.partial")
+        #: What is being written to.
+        self.file = self._scratch / self.path.name / f"{self.path.name}.mcap"
         shutil.rmtree(self._scratch, ignore_errors=True)
         with blaming(self.path):
             self._scratch.mkdir(parents=True)
@@ -132,13 +134,17 @@ class BagOutput(NewBag):
         self.flush()
         super().finish()
 
-    def _put(self, topic: str, kind: str, log_ns: int, message) -> None:
+    def put_raw(self, topic: str, kind: str, log_ns: int, raw: bytes, *, latched: bool = False) -> None:
+        """A serialised message (CDR) of a type of :func:`ros_types.typestore`."""
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
-                topic, kind, typestore=typestore(), offered_qos_profiles=[_qos(latched=topic == "/tf_static")])
-        raw = bytes(typestore().serialize_cdr(message, kind))
+                topic, kind, typestore=typestore(), offered_qos_profiles=[_qos(latched)])
         heapq.heappush(self._queue, (log_ns, self._arrivals, topic, raw))
         self._arrivals += 1
+
+    def _put(self, topic: str, kind: str, log_ns: int, message) -> None:
+        raw = bytes(typestore().serialize_cdr(message, kind))
+        self.put_raw(topic, kind, log_ns, raw, latched=topic == "/tf_static")
 
 
 def _qos(latched: bool) -> Qos:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 
 from sparse4d_ros.evaluation import canvas
@@ -13,6 +15,7 @@ from sparse4d_ros.evaluation.camera_view import draw_camera
 from sparse4d_ros.evaluation.records import FrameResult
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 from sparse4d_ros.geometry import inverse
+from sparse4d_ros.writing import replacing
 
 #: Width and height of a picture in pixels; even, as video codecs ask.
 SIZE = (1600, 900)
@@ -105,6 +108,15 @@ def paint_drive(painter: FramePainter, frames: Iterable[LabelledFrame], results:
             painter.follow(item.frame, by_stamp.get(stamp_ns))
         else:
             yield stamp_ns, painter.paint(item.frame, by_stamp.get(stamp_ns), item.objects)
+
+
+def keep_pictures(painted: Iterable[tuple[int, np.ndarray]], paths: Mapping[int, Path]) -> Iterator[np.ndarray]:
+    """Pass pictures on, and write those of the stamps in ``paths``; ``UserError`` if one cannot be written."""
+    for stamp_ns, picture in painted:
+        if stamp_ns in paths:
+            with replacing(paths[stamp_ns]) as partial:
+                partial.write_bytes(cv2.imencode(paths[stamp_ns].suffix, picture)[1])
+        yield picture
 
 
 def arrange(cameras: Sequence[CameraFrame], area: Rectangle) -> tuple[list[Rectangle], Rectangle]:

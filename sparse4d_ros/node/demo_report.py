@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from sparse4d_ros.evaluation.nuscenes_metrics import Scores
-from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
+from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, keep_pictures, paint_drive
 from sparse4d_ros.evaluation.records import TIMING_STEPS, Drive, save_results
 from sparse4d_ros.evaluation.report import latency_table, percentiles_ms, score_facts, score_table
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.video import write_video
-from sparse4d_ros.writing import replacing, write_text
+from sparse4d_ros.writing import write_text
 
 #: The node's worker takes the newest set; one that waited meanwhile is replaced.
 _TOO_SLOW = "newer_set"
@@ -103,7 +101,7 @@ def write_outputs(folder: Path, recording: Recording, scores: Scores, source: So
         path.unlink(missing_ok=True)  # nothing of an earlier run may pass for this one's
     save_results(paths[0], recording.drive.results)
     painted = paint_drive(FramePainter(title, score_facts(scores)), source.frames(), recording.drive.results)
-    pictures = tqdm(_keep_picture(painted, best_frame(recording.drive), paths[1]), total=len(recording.drive.truths),
+    pictures = tqdm(keep_pictures(painted, {best_frame(recording.drive): paths[1]}), total=len(recording.drive.truths),
                     desc="painting", unit="frame", leave=False, disable=None)
     write_video(paths[2], pictures, recording.drive.rate_hz * recording.rate)
     write_text(paths[-1], json.dumps(summary_document(recording, scores, facts), indent=2) + "\n")
@@ -115,12 +113,3 @@ def best_frame(drive: Drive) -> int:
     late = drive.truths[len(drive.truths) // 2].stamp_ns
     candidates = [result for result in drive.results if result.stamp_ns >= late] or list(drive.results)
     return max(candidates, key=lambda result: int((result.scores >= DRAW_SCORE).sum())).stamp_ns
-
-
-def _keep_picture(painted: Iterator[tuple[int, np.ndarray]], stamp_ns: int, path: Path) -> Iterator[np.ndarray]:
-    """Pass pictures on and write the one of a stamp."""
-    for at_ns, picture in painted:
-        if at_ns == stamp_ns:
-            with replacing(path) as partial:
-                partial.write_bytes(cv2.imencode(path.suffix, picture)[1])
-        yield picture

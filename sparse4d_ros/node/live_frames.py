@@ -52,6 +52,14 @@ class Inputs:
     fixed_frame: str = "odom"
 
 
+def nothing_on(silent: Sequence[str]) -> str:
+    """The sentence that names silent topics, the first of them; "" for none."""
+    if not silent:
+        return ""
+    others = f" and {len(silent) - _NAMED} other topics" if len(silent) > _NAMED else ""
+    return f"nothing comes on {', '.join(silent[:_NAMED])}{others}"
+
+
 class LiveFrames:
     """Subscribes, best effort. Pictures wider than ``width`` may come smaller."""
 
@@ -103,10 +111,7 @@ class LiveFrames:
         silent += [self._inputs.images[name] for name, kept in self._pictures.items() if not kept]
         silent += [self._inputs.camera_infos[name] for name, camera in self._cameras.items()
                    if camera.calibration is None]
-        if not silent:
-            return ""
-        others = f" and {len(silent) - _NAMED} other topics" if len(silent) > _NAMED else ""
-        return f"nothing comes on {', '.join(silent[:_NAMED])}{others}"
+        return nothing_on(silent)
 
     def _strangers(self, names: Sequence[str]) -> list[str]:
         if set(names) <= self._cameras.keys():

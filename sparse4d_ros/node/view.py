@@ -7,6 +7,7 @@ looks at pays for receiving alone.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import threading
 import time
@@ -20,10 +21,9 @@ from rclpy.utilities import remove_ros_args
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE
-from sparse4d_ros.node import topics
+from sparse4d_ros.node.channels import add_topic_options, named_inputs
 from sparse4d_ros.node.ego_motion import EgoMotionError
 from sparse4d_ros.node.live_frames import Inputs, LiveFrames
-from sparse4d_ros.node.settings import NUSCENES_CAMERAS
 from sparse4d_ros.node.stopping import stopping
 from sparse4d_ros.node.tf_source import create_transform_source
 from sparse4d_ros.viewer.documents import DocumentMaker, drive_document, encode_pictures
@@ -41,14 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sparse4d_view", description="Show cameras, boxes and tracks of a running node on a page in a browser.",
         epilog="The page is for this machine alone; from another one: ssh -L 8080:localhost:8080 <machine>.")
-    parser.add_argument("--node", default=f"/{topics.NODE_NAME}", help="name of the node (default %(default)s)")
-    parser.add_argument("--cameras", default=",".join(NUSCENES_CAMERAS), metavar="A,B,...",
-                        help="camera names as the node has them (default %(default)s)")
-    parser.add_argument("--images", default="/camera/{name}/image/compressed", metavar="TOPIC",
-                        help="image topics, {name} stands for the camera; compressed if it ends so (default "
-                             "%(default)s)")
-    parser.add_argument("--camera-infos", default="/camera/{name}/camera_info", metavar="TOPIC",
-                        help="calibration topics (default %(default)s)")
+    add_topic_options(parser)
     parser.add_argument("--fixed-frame", default="odom", help="frame in which trails stay put (default %(default)s)")
     parser.add_argument("--base-frame", default="base_link",
                         help="the vehicle's frame while no result names one (default %(default)s)")
@@ -68,18 +61,7 @@ def inputs_of(args: argparse.Namespace) -> Inputs:
         raise UserError(f"--rate is {args.rate:g}; it must be above 0")
     if args.picture_width < 1:
         raise UserError(f"--picture-width is {args.picture_width}; it must be at least 1")
-    names = [name.strip() for name in args.cameras.split(",") if name.strip()]
-    if not names:
-        raise UserError("--cameras names no camera")
-    for option, pattern in (("--images", args.images), ("--camera-infos", args.camera_infos)):
-        if "{name}" not in pattern and len(names) > 1:
-            raise UserError(f"{option} {pattern} would be one topic for all cameras; {{name}} stands for a camera's")
-    return Inputs(
-        objects=topics.OBJECTS.replace("~", "/" + args.node.strip("/")),
-        images={name: args.images.replace("{name}", name) for name in names},
-        camera_infos={name: args.camera_infos.replace("{name}", name) for name in names},
-        transport="compressed" if args.images.endswith("/compressed") else "raw",
-        base_frame=args.base_frame, fixed_frame=args.fixed_frame)
+    return dataclasses.replace(named_inputs(args), base_frame=args.base_frame, fixed_frame=args.fixed_frame)
 
 
 class Feeder(threading.Thread):

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ _EXAMPLES = """examples:
 """
 
 #: A frame, its result, and why there is none.
-_Seen = tuple[LabelledFrame, FrameResult | None, str]
+Seen = tuple[LabelledFrame, FrameResult | None, str]
 
 log = logging.getLogger(__name__)
 
@@ -83,38 +83,42 @@ def run(args: argparse.Namespace) -> int:
         return _save(args.save, drive, frames, total) if args.save else _serve(args, drive, frames, total)
 
 
-def _open(args: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[int, Iterator[_Seen]]:
+def _open(args: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[int, Iterator[Seen]]:
     """Number of frames, and the frames; what can be found wrong before the first one is found here."""
     if args.model:
         package = ModelPackage.load(args.model)
         engine = stack.enter_context(contextlib.closing(Engine(
             package, backend=args.backend, options=EngineOptions(score_threshold=args.score_threshold))))
         drive = BagDrive(args.bag, cameras=package.cameras)
-        return len(drive), _with_model(engine, drive)
+        return len(drive), with_model(engine, drive)
     drive = BagDrive(args.bag)
-    results = load_results(args.tracks) if args.tracks else None
-    return len(drive), _with_results(drive, results, args)
+    if args.tracks:
+        return len(drive), with_results(drive, load_results(args.tracks), args.tracks.name)
+    return len(drive), ((item, None, "") for item in drive)
 
 
-def _with_model(engine: Engine, drive: BagDrive) -> Iterator[_Seen]:
+def with_model(engine: Engine, drive: BagDrive) -> Iterator[Seen]:
+    """The frames of a bag, each with what the engine makes of it."""
     for step in run_drive(engine, drive):
         found = step.detections
         yield step.item, None if found is None else from_detections(found, engine.package.classes), step.failure
 
 
-def _with_results(drive: BagDrive, results: list[FrameResult] | None, args: argparse.Namespace) -> Iterator[_Seen]:
-    by_stamp = {result.stamp_ns: result for result in results or ()}
+def with_results(drive: BagDrive, results: Sequence[FrameResult], source: str) -> Iterator[Seen]:
+    """The frames of a bag, each with the result of its stamp; at the end ``UserError`` naming ``source`` if none has
+    one."""
+    by_stamp = {result.stamp_ns: result for result in results}
     found = 0
     for item in drive:
         result = by_stamp.get(item.frame.stamp_ns)
         found += result is not None
-        yield item, result, "no result of this stamp in the tracks" if results is not None and result is None else ""
+        yield item, result, "" if result is not None else f"no result of this stamp in {source}"
     if results and not found:
-        raise UserError(f"none of the {len(results)} results in {args.tracks} has the stamp of a frame of {args.bag}: "
+        raise UserError(f"none of the {len(results)} results in {source} has the stamp of a frame of {drive.path}: "
                         "they are not of the same drive")
 
 
-def _documents(seen: Iterator[_Seen], width: int) -> Iterator[tuple[dict[str, Any], list[bytes | None]]]:
+def _documents(seen: Iterator[Seen], width: int) -> Iterator[tuple[dict[str, Any], list[bytes | None]]]:
     maker = DocumentMaker()
     for item, result, failure in seen:
         yield maker.document(item.frame, result, item.objects, failure), encode_pictures(item.frame, width)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sparse4d_ros.evaluation import canvas
+from sparse4d_ros.writing import replacing
 
 _PALETTE = {"background": canvas.BACKGROUND, "panel": canvas.PANEL, "line": canvas.LINE, "muted": canvas.MUTED,
             "text": canvas.TEXT, "truth": canvas.TRUTH, "alert": canvas.ALERT, "accent": canvas.CLASS_COLOURS["car"]}
@@ -26,22 +26,21 @@ def served_page(drive: dict[str, Any]) -> str:
 
 def save_page(path: Path, drive: dict[str, Any],
               frames: Iterable[tuple[dict[str, Any], Sequence[bytes | None]]]) -> int:
-    """Write the page with all frames (document and pictures) in it, whole or not at all; returns their number."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write the page with all frames (document and pictures) in it, whole or not at all; returns their number.
+
+    ``drive`` is read after the last frame: what is known only then may be put into it meanwhile. ``UserError`` if the
+    disk is full.
+    """
     before, after = _halves()
     count = 0
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(before)
-            for document, pictures in frames:
-                embedded = [None if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode()
-                            for picture in pictures]
-                file.write(_script(f"frame-{count}", {**document, "pictures": embedded}))
-                count += 1
-            file.write(_script("drive", {**drive, "frames": count}) + after)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(before)
+        for document, pictures in frames:
+            embedded = [None if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+                        for picture in pictures]
+            file.write(_script(f"frame-{count}", {**document, "pictures": embedded}))
+            count += 1
+        file.write(_script("drive", {**drive, "frames": count}) + after)
     return count
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shutil
 from collections import Counter
@@ -14,12 +13,16 @@ import pytest
 pytest.importorskip("torch", reason="export needs torch")
 onnx = pytest.importorskip("onnx", reason="export needs onnx")
 
+import bag_cases  # noqa: E402
 from engine_cases import rig_frame, write_package  # noqa: E402
 from onnx import TensorProto, numpy_helper  # noqa: E402
 
 from sparse4d_ros import cli  # noqa: E402
 from sparse4d_ros.data.bag_reader import BagDrive  # noqa: E402
-from sparse4d_ros.deploy.quantise import DriveReader, quantise  # noqa: E402
+from sparse4d_ros.deploy import export as export_command  # noqa: E402
+from sparse4d_ros.deploy import mixed_precision  # noqa: E402
+from sparse4d_ros.deploy import precision as precision_command  # noqa: E402
+from sparse4d_ros.deploy.quantise import calibrate, convolutions, pictures, with_int8  # noqa: E402
 from sparse4d_ros.deploy.tensorrt_operators import unsupported  # noqa: E402
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage  # noqa: E402
 from sparse4d_ros.engine.agreement import compare  # noqa: E402
@@ -41,13 +44,14 @@ def export(folder, *words: str) -> ModelPackage:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A tiny package with all graphs; int8 is made of the float32 graph that is there, without a further export."""
+    """A tiny package with all graphs; int8 is made of the fp16 graph that is there, without a further export."""
     folder = tmp_path_factory.mktemp("export") / "tiny"
     write_package(folder)
     export(folder, "--reading", "grid")
     package = export(folder, "--precision", "fp16")
     output = folder / "model_grid_int8.onnx"
-    quantise(package.path("onnx_grid"), output, DriveReader(package, DRIVE, num_frames=2))
+    half = graph_of(package, "fp16")
+    onnx.save(with_int8(half, calibrate(half, pictures(package, DRIVE, 2)), convolutions(half)), str(output))
     replace(package, files={**package.files, "onnx_grid_int8": (output.name, sha256(output))}).save(folder)
     return ModelPackage.load(folder)
 
@@ -97,8 +101,10 @@ def test_int8_is_on_convolutions_alone_per_channel_and_symmetric(package):
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     maker = {output: node for node in model.graph.node for output in node.output}
     dequantised = []
+    types = types_of(model)
     for node in model.graph.node:
         if node.op_type == "Conv":
+            assert types[node.output[0]] == TensorProto.FLOAT16, "the rest of backbone and neck is in fp16"
             assert [maker[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2, node.name
             dequantised += node.input[:2]
             quantised = maker[maker[node.input[1]].input[0]]
@@ -106,7 +112,6 @@ def test_int8_is_on_convolutions_alone_per_channel_and_symmetric(package):
             assert constants[maker[node.input[0]].input[1]].size == 1, "one scale for the activations"
     pairs = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
     assert {node.output[0] for node in pairs} == set(dequantised), "something else is quantised too"
-    types = types_of(model)
     assert {types[node.input[0]] for node in pairs} == {TensorProto.INT8}
     assert not any(constants[name].any() for node in pairs for name in node.input[2:]), "a zero point that is not 0"
 
@@ -163,6 +168,56 @@ def test_a_tiny_network_in_every_precision_agrees_with_torch(package):
     print({precision: f"{np.median(values):.1e} {values.max():.1e}" for precision, values in found.items()})
     assert len(found["fp32"]) > 50 and found["fp32"].max() < 1e-4
     assert found["fp16"].max() < 5e-3
+    assert 1e-3 < np.median(found["int8"]) < 5e-3  # its largest is a box that fell below the score
+
+
+@pytest.fixture
+def exported_before(package, monkeypatch):
+    """Exports of the tiny package are copies of its graphs, and its objects count in spite of their scores."""
+    def export_onnx(_, output, reading, depth=False, half=False):
+        shutil.copy(package.path("onnx_grid_fp16" if half else "onnx_grid"), output)
+
+    for module in (export_command, precision_command):
+        monkeypatch.setattr(module, "export_onnx", export_onnx)
+    monkeypatch.setattr(mixed_precision, "MIN_SCORE", 0.05)
+
+
+@pytest.fixture(scope="module")
+def short_drive(tmp_path_factory):
+    return bag_cases.write(tmp_path_factory.mktemp("drive") / "bag", 4)
+
+
+def test_int8_within_a_tolerance_is_entered_and_one_out_of_reach_is_refused(
+        tmp_path, short_drive, exported_before, capsys):
+    write_package(tmp_path)
+    words = ["--precision", "int8", "--calibrate", str(short_drive), "--tolerance"]
+    assert cli.main(["export", str(tmp_path), *words, "1e-9"]) == 2
+    assert "no convolution can be in int8 within 1e-09" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"model.yaml", "weights.safetensors"}
+    package = export(tmp_path, *words, "inf")
+    assert "100% of the multiply-adds of backbone and neck in int8\n" in capsys.readouterr().out
+    assert package.path("onnx_grid_int8").is_file()
+
+
+def test_a_mixture_is_described_by_what_is_left_and_how_far_it_is(package):
+    values = np.zeros((200, 10))
+    values[:3, 4] = 0.01, 0.02, 0.5
+    mixture = mixed_precision.Mixture(graph_of(package, "int8"), ("a", "b"), ("neck.c", "neck.d"), 0.66, values)
+    assert export_command.description(mixture) == (
+        "66% of the multiply-adds of backbone and neck in int8; in fp16: neck.c, neck.d\n200 objects beside torch's in "
+        "float32: median 0.0e+00, 99 % within 2.0e-02, largest 5.0e-01 (m, rad, m/s)")
+
+
+def test_the_table_has_a_row_for_each_graph_and_each_layer(package, short_drive, exported_before, capsys):
+    words = ["--bag", str(short_drive), "--frames", "2", "--tolerance", "1e-9", "inf"]
+    assert cli.main(["precision", str(package.folder), *words]) == 0
+    text = capsys.readouterr().out
+    shares = dict(re.findall(r"^(fp32|fp16|int8(?: within \S+)?) +(\d+)%", text, re.MULTILINE))
+    assert list(shares) == ["fp32", "fp16", "int8 within 1e-09", "int8 within inf", "int8"]
+    assert list(shares.values()) == ["0", "0", "0", "100", "100"]
+    layers = re.findall(r"^(\S+) +([\d.]+)% +\S+e\S+ +\S+e\S+$", text, re.MULTILINE)
+    assert sum(float(part) for _, part in layers) == pytest.approx(100, abs=0.5)
+    assert {name for name, _ in layers} >= {"backbone.conv1", "neck.fpn_convs.0"}
 
 
 @pytest.mark.parametrize(("words", "says"), [
@@ -171,6 +226,7 @@ def test_a_tiny_network_in_every_precision_agrees_with_torch(package):
     (["--precision", "fp16", "--calibrate", "x"], "--calibrate BAG go together"),
     (["--precision", "int8", "--calibrate", "/no/bag"], "/no/bag"),
     (["--precision", "int8", "--calibrate", str(DRIVE), "--calibration-frames", "0"], "0 were asked for"),
+    (["--precision", "fp16", "--tolerance", "0.1"], "--tolerance chooses what is in int8"),
 ])
 def test_wrong_options_are_refused_before_any_work(tmp_path, capsys, words, says):
     write_package(tmp_path)
@@ -180,19 +236,20 @@ def test_wrong_options_are_refused_before_any_work(tmp_path, capsys, words, says
 
 
 @pytest.mark.slow
-def test_the_shipped_model_in_every_precision_on_the_demo_drive(tmp_path):
-    """Objects that the node would publish (score above 0.3), 50 frames; the figures are in docs/deployment.md."""
+def test_the_shipped_model_in_every_precision_on_the_demo_drive(tmp_path, capsys):
+    """What docs/deployment.md promises of objects that the node would publish."""
     shipped = ModelPackage.load(SHIPPED)
     shutil.copy(shipped.path("weights"), tmp_path)
     replace(shipped, files={"weights": shipped.files["weights"]}).save(tmp_path)
     for words in (["--reading", "grid"], ["--precision", "fp16"], ["--precision", "int8", "--calibrate", str(DRIVE)]):
         package = export(tmp_path, *words)
-    found = agreement(package, (item.frame for item in itertools.islice(BagDrive(DRIVE), 50)), 0.3)
+    assert "100% of the multiply-adds of backbone and neck in int8" in capsys.readouterr().out
+    found = agreement(package, (item.frame for item in BagDrive(DRIVE)), 0.3)
     for precision, values in found.items():
         print(f"{precision}: {len(values)} comparisons, median {np.median(values):.1e}, "
-              f"99 % {np.quantile(values, 0.99):.1e}, largest {values.max():.1e}")
+              f"99 % {np.quantile(values, 0.99, method='higher'):.1e}, largest {values.max():.1e}")
     assert min(map(len, found.values())) > 1000
     assert found["fp32"].max() < 1e-3
-    assert np.quantile(found["fp16"], 0.99) < 5e-3 and found["fp16"].max() < 2e-2
-    # Short of the 5e-3 that fp16 keeps: eight bits for an activation are not enough for millimetres.
-    assert np.median(found["int8"]) < 5e-2 and np.quantile(found["int8"], 0.99) < 0.3
+    # Not all: where two instances are alike to four digits, rounding decides which of them takes part.
+    assert np.median(found["fp16"]) < 1e-3 and np.mean(found["fp16"] <= 5e-3) > 0.97
+    assert np.median(found["int8"]) < 4e-2 and np.quantile(found["int8"], 0.99, method="higher") < 0.5

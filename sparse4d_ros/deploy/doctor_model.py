@@ -152,6 +152,6 @@ def agreement(
         return Finding(OK, "model", name, text)
     if most <= limit:
         return Finding(WARN, "model", name, f"{text}; {precision} should keep {wanted:g} for 99 %",
-                       "measure what it costs with `sparse4d evaluate` before driving with it")
+                       "measure what it costs with `sparse4d precision --score` before driving with it")
     return Finding(FAIL, "model", name, text, "its graph or engine is not of these weights: export, and build, again")
 

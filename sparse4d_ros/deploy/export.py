@@ -5,8 +5,9 @@ image features can be exported (same numbers): ``visible`` gathers only points t
 for onnxruntime on CPUs; ``grid`` uses GridSample with static shapes, for TensorRT.
 
 The types are in the graph, as strongly typed networks want them; inputs and outputs are float32
-whatever the precision. fp16 and int8 apply to backbone and neck, nine tenths of the work: with the
-head's linear layers in fp16 too, half of all boxes move by more than 5 mm (docs/deployment.md).
+whatever the precision. fp16 applies to backbone and neck, nine tenths of the work, and INT8 to
+convolutions of theirs: with the head's linear layers in fp16 too, half of all boxes move by more
+than 5 mm (docs/deployment.md).
 """
 
 from __future__ import annotations
@@ -17,22 +18,28 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from sparse4d_ros.deploy.mixed_precision import Mixture, Mixtures, Trial, most, reference_steps
+from sparse4d_ros.deploy.quantise import calibrate, pictures
 from sparse4d_ros.deploy.tensorrt_operators import unsupported
-from sparse4d_ros.engine.onnx_backend import DEPTH_OUTPUT, INPUT_NAMES, OUTPUT_NAMES
+from sparse4d_ros.engine.onnx_backend import DEPTH_OUTPUT, INPUT_NAMES, output_names
 from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage, sha256
 from sparse4d_ros.engine.torch_backend import focal_lengths, load_network
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.depth import clip_depth
 from sparse4d_ros.model.detector import Sparse4D, empty_inputs
+from sparse4d_ros.writing import replacing
 
-#: GridSample and reductions of ScatterElements as onnxruntime and TensorRT 10 know them.
-OPSET = 18
+#: The first whose QuantizeLinear takes fp16; GridSample as onnxruntime and TensorRT 10 know it.
+OPSET = 19
+#: Frames of the calibration drive whose boxes are compared with torch's.
+TRIAL_FRAMES = 12
 #: (reading, precision) -> kind of file in the package, file name
 _FILES = {
     ("visible", "fp32"): ("onnx", "model.onnx"),
@@ -57,7 +64,8 @@ class FlatNetwork(nn.Module):
         maps = [x.float() for x in self.network.extract(images.to(self.network.neck.lateral_convs[0].weight.dtype))]
         bank = Bank(bank_feature, bank_anchor, bank_confidence, has_history)
         out = self.network.head(maps, projection, self.image_wh, camera_valid, bank, dt, now_from_previous)
-        outputs = (out.anchors[-1], out.classes[-1], out.quality[-1], *out.bank[:3], out.kept_rows)
+        outputs = tuple(x for x in (out.anchors[-1], out.classes[-1], out.quality[-1], *out.bank[:3], out.kept_rows)
+                        if x is not None)
         if self.depth:
             finest = self.network.depth_branch(maps[:1], focal_lengths(projection))[0]
             outputs += (clip_depth(finest),)
@@ -90,7 +98,7 @@ def export_onnx(
         [0.0, -package.input_width, 0.0, 0.0], [0.0, 0.0, -package.input_width, 0.0], [1.0, 0.0, 0.0, 0.0]]])
     projection[:, :, 0] += projection[:, :, 2] * package.input_width / 2
     projection[:, :, 1] += projection[:, :, 2] * package.input_height / 2
-    names = [*OUTPUT_NAMES, DEPTH_OUTPUT] if depth else list(OUTPUT_NAMES)
+    names = output_names(package.model) + [DEPTH_OUTPUT] * depth
     with tempfile.TemporaryDirectory(dir=output.parent) as folder, torch.no_grad():
         partial = Path(folder) / output.name
         torch.onnx.export(
@@ -111,6 +119,41 @@ def strip_origin(path: Path) -> None:
     onnx.save(model, str(path))
 
 
+def export_int8(
+    package: ModelPackage, output: Path, drive: Path, num_frames: int, tolerance: float | None, depth: bool = False,
+) -> Mixture:
+    """Write the fp16 graph with INT8 in convolutions: in all, or in as many as keep the boxes within a tolerance.
+
+    ``num_frames`` of the drive, evenly spread, give the ranges, and the boxes of up to :data:`TRIAL_FRAMES` are
+    compared with torch's. Raises ``UserError`` if the drive cannot be used, shows nothing to the model, or no
+    convolution can be in INT8.
+    """
+    images = pictures(package, drive, num_frames)  # a drive that cannot be used is named before a minute of work
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / output.name
+        export_onnx(package, path, "grid", depth, half=True)
+        model = onnx.load(str(path))
+    reaches = calibrate(model, images)
+    with reference_steps(package, drive, min(num_frames, TRIAL_FRAMES)) as (reference, steps):
+        mixture = Mixtures(model, reaches, Trial(package, reference, steps)).within(tolerance)
+    if not mixture.layers:
+        raise UserError(f"no convolution can be in int8 within {tolerance:g} (99 % of the objects; fp16 alone keeps "
+                        f"{most(mixture.values):.1e}): take --precision fp16, or a tolerance that `sparse4d precision` "
+                        "shows to be in reach")
+    with replacing(output) as partial:
+        onnx.save(mixture.model, str(partial))
+    return mixture
+
+
+def description(mixture: Mixture) -> str:
+    """What is in INT8, what is not, and how far the boxes are from torch's."""
+    values = mixture.values.max(axis=1)
+    return (f"{mixture.share:.0%} of the multiply-adds of backbone and neck in int8"
+            + (f"; in fp16: {', '.join(mixture.left)}" if mixture.left else "")
+            + f"\n{len(values)} objects beside torch's in float32: median {np.median(values):.1e}, 99 % within "
+            f"{most(mixture.values):.1e}, largest {values.max():.1e} (m, rad, m/s)")
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("package", type=Path, help="folder of the model package (with weights)")
@@ -121,10 +164,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", type=Path, metavar="BAG",
                         help="drive that int8 takes the ranges of its activations from: one like those to come")
     parser.add_argument("--calibration-frames", type=int, default=32, help="frames of it, evenly spread (default 32)")
+    parser.add_argument("--tolerance", type=float, metavar="T",
+                        help="leave convolutions in fp16 until 99 %% of the drive's objects are within T (m, rad, m/s) "
+                             "of float32; without it all are in int8")
     parser.add_argument("--depth", action="store_true", help="also give out dense depth maps, for debugging")
     parser.epilog = ("examples:\n  sparse4d export models/sparse4d_small\n"
                      "  sparse4d export models/sparse4d_small --precision fp16\n"
-                     "  sparse4d export models/sparse4d_small --precision int8 --calibrate my_drive")
+                     "  sparse4d export models/sparse4d_small --precision int8 --calibrate my_drive --tolerance 0.05")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,6 +180,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--precision {args.precision} is for TensorRT, which needs --reading grid")
     if (args.precision == "int8") != (args.calibrate is not None):
         raise UserError("--precision int8 and --calibrate BAG go together: the drive gives the activations' ranges")
+    if args.tolerance is not None and args.precision != "int8":
+        raise UserError(f"--tolerance chooses what is in int8; --precision is {args.precision}")
     package = ModelPackage.load(args.package)
     if "weights" not in package.files:
         raise UserError(f"the model package {args.package} has no weights to export (field files.weights)")
@@ -141,12 +189,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"exporting {package.name} ({reading}, {args.precision}), this takes about a minute …", flush=True)
     path = args.package / name
     if args.precision == "int8":
-        from sparse4d_ros.deploy.quantise import DriveReader, quantise
-
-        reader = DriveReader(package, args.calibrate, args.calibration_frames)
-        with tempfile.TemporaryDirectory() as folder:
-            export_onnx(package, Path(folder) / name, reading, args.depth)
-            quantise(Path(folder) / name, path, reader)
+        mixture = export_int8(package, path, args.calibrate, args.calibration_frames, args.tolerance, args.depth)
+        print(description(mixture))
     else:
         export_onnx(package, path, reading, args.depth, half=args.precision == "fp16")
     onnx.checker.check_model(str(path), full_check=True)

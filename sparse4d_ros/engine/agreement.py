@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from sparse4d_ros.boxes import wrap_angle
 from sparse4d_ros.engine.detections import Detections
-from sparse4d_ros.engine.engine import Engine
+from sparse4d_ros.engine.engine import Engine, EngineState
 from sparse4d_ros.frame import Frame
 
 #: What the columns of a box are called.
@@ -64,6 +65,30 @@ class Comparison:
                 f"{detections.boxes[index, 1]:.1f}) m {what}")
 
 
+class Step(NamedTuple):
+    """One frame by a reference, and from what it started."""
+
+    number: int  #: from 0
+    frame: Frame
+    state: EngineState
+    expected: Detections
+
+
+def follow(reference: Engine, frames: Iterable[Frame]) -> Iterator[Step]:
+    """The reference's way through a drive."""
+    state = reference.initial_state()
+    for number, frame in enumerate(frames):
+        before = state
+        expected, state = reference.step(frame, before)
+        yield Step(number, frame, before, expected)
+
+
+def repeat(step: Step, reference: Engine, other: Engine) -> Comparison:
+    """The frame by another engine from the reference's bank; ``RuntimeError`` as :meth:`Engine.step`."""
+    found, _ = other.step(step.frame, other.take_over(step.state, reference))
+    return Comparison(step.number, step.expected, found)
+
+
 def compare(
     reference: Engine, others: Mapping[str, Engine], frames: Iterable[Frame],
 ) -> Iterator[tuple[Detections, dict[str, Comparison | RuntimeError]]]:
@@ -71,14 +96,11 @@ def compare(
 
     They take turns, so that their times compare too.
     """
-    state = reference.initial_state()
-    for index, frame in enumerate(frames):
-        found: dict[str, Detections | RuntimeError] = {}
+    for step in follow(reference, frames):
+        found: dict[str, Comparison | RuntimeError] = {}
         for name, engine in others.items():
             try:
-                found[name], _ = engine.step(frame, engine.take_over(state, reference))
+                found[name] = repeat(step, reference, engine)
             except RuntimeError as error:  # the backend's own, or numbers that are not finite
                 found[name] = error
-        expected, state = reference.step(frame, state)
-        yield expected, {name: item if isinstance(item, RuntimeError) else Comparison(index, expected, item)
-                         for name, item in found.items()}
+        yield step.expected, found

@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP := $(PYTHON) underlay/setup_environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fuzz benchmark lint clean
+.PHONY: help setup model demo test test-all fuzz benchmark lint clean
 
 help: ## Show this text
 	@echo "sparse4d_ros: six cameras in, tracked 3-D objects out"
@@ -20,6 +20,9 @@ help: ## Show this text
 
 setup: ## Make the environment that the node and the demo need, and name the file to source
 	@$(SETUP) --for run
+
+model: ## Make the small model from nothing: drives, training, scores (hours; OUT=folder)
+	@$(SETUP) --for test -- $(MAKE) -f config/sparse4d_small.mk $(ARGS)
 
 demo: ## Replay a drive through the node, score it, write pictures to demo_output/
 	@$(SETUP) --for run -- python -m sparse4d_ros.node.demo $(ARGS)

@@ -33,7 +33,7 @@ def package_of(num_cameras: int = 6, **changes) -> ModelPackage:
     return ModelPackage(**{**values, **changes})
 
 
-def write_package(folder: Path, seed: int = 0) -> ModelPackage:
+def write_package(folder: Path, seed: int = 0, model: ModelConfig = TINY) -> ModelPackage:
     """A package on disk with untrained weights whose scores differ between rows. Needs torch."""
     import torch
     from safetensors.torch import save_file
@@ -41,7 +41,7 @@ def write_package(folder: Path, seed: int = 0) -> ModelPackage:
     from sparse4d_ros.model.detector import Sparse4D
 
     torch.manual_seed(seed)
-    network = Sparse4D(TINY)
+    network = Sparse4D(model)
     generator = np.random.default_rng(seed)
     anchors = np.zeros((TINY.num_anchors, 11), np.float32)
     anchors[:, :2] = generator.uniform(-30, 30, (TINY.num_anchors, 2))
@@ -53,7 +53,7 @@ def write_package(folder: Path, seed: int = 0) -> ModelPackage:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / "weights.safetensors")
     files = {"weights": ("weights.safetensors", sha256(folder / "weights.safetensors"))}
-    package_of(files=files).save(folder)
+    package_of(files=files, model=model).save(folder)
     return ModelPackage.load(folder)
 
 

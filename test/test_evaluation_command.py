@@ -18,7 +18,8 @@ from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
 from sparse4d_ros.engine import Detections, FrameRejected, NumericalError
 from sparse4d_ros.evaluation import command
-from sparse4d_ros.evaluation.records import load_results
+from sparse4d_ros.evaluation.records import Drive, load_results
+from sparse4d_ros.evaluation.spread import deal, mean_text
 from sparse4d_ros.evaluation.video import count_frames
 
 FRAMES = 6
@@ -123,6 +124,35 @@ def test_several_drives_are_scored_together(engine, bag, cache, tmp_path):
     assert found["scores"]["frames"] == 2 * FRAMES
 
 
+def test_groups_of_drives_tell_the_spread(engine, bag, cache, tmp_path, capsys):
+    engine.shift_m = 0.7
+    found = evaluate(tmp_path, "--model", "m", "--bag", bag, "--drives", cache, "--groups", "2")
+    assert [group["drives"] for group in found["groups"]] == [["arrays"], ["curve"]]
+    for group in found["groups"]:  # one drive as bag and as arrays: each scores as both together
+        assert group["scores"]["mean_ap"] == pytest.approx(found["scores"]["mean_ap"])
+        assert group["scores"]["frames"] == FRAMES
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(number for number, line in enumerate(lines) if line.startswith("groups of drives"))
+    assert lines[heading].split()[3:] == ["mAP", "NDS", "mATE", "mAOE", "mAVE", "AMOTA"]
+    mean, deviation = (line.split() for line in lines[heading + 3:heading + 5])
+    assert mean[:2] == ["mean", f"{found['scores']['mean_ap']:.3f}"] and mean[3] == "0.700"
+    assert deviation[:3] == ["standard", "deviation", "0.000"]
+
+
+def test_groups_are_alike_in_rates():
+    def drive(number, rate_hz):
+        stamps = (0, int(1e9 / rate_hz))
+        return Drive(f"d{number:02d}", tuple(SimpleNamespace(stamp_ns=stamp) for stamp in stamps), ())
+
+    drives = [drive(number, 10 if number < 16 else 2) for number in range(32)]
+    groups = deal(drives, 3)
+    assert sorted(d.name for group in groups for d in group) == [d.name for d in drives]
+    assert [sum(d.rate_hz > 5 for d in group) for group in groups] == [5, 6, 5]
+    assert [sum(d.rate_hz < 5 for d in group) for group in groups] == [6, 5, 5]
+    assert mean_text([0.1, 0.3]) == "0.200 ± 0.141" and mean_text([0.1], "+") == "+0.100"
+    assert mean_text([0.1, float("nan")]) == mean_text([]) == "-"
+
+
 def test_a_rejected_frame_is_a_missed_frame(engine, bag, tmp_path, capsys):
     engine.reject = (2,)
     found = evaluate(tmp_path, "--model", "m", "--bag", bag)
@@ -183,6 +213,7 @@ def test_a_video_of_the_drive(engine, bag, tmp_path):
     (["--model", "m", "--bag", "/nowhere"], "/nowhere does not exist"),
     (["--tracks", "a.npz", "--tracks", "b.npz", "--bag", "BAG"], "2 files of tracks and 1 drives were given"),
     (["--model", "m", "--bag", "BAG", "--bag", "BAG", "--save-tracks", "t.npz"], "--save-tracks writes the tracks of"),
+    (["--model", "m", "--bag", "BAG", "--groups", "2"], "give 2 or more, and at least as many drives, not 1"),
     (["--model", "m", "--bag", "BAG", "--worst-frames", "-1"], "--worst-frames -1 is not a number of frames"),
 ])
 def test_wrong_options_are_one_sentence(engine, bag, words, text, capsys):

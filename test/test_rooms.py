@@ -19,9 +19,9 @@ BESIDE = {("node", "deploy"), ("rig_check", "node"), ("evaluation", "data")}
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "vision_msgs", "tf2_ros", "tf2_msgs", "cv_bridge", "visualization_msgs",
        "diagnostic_msgs", "std_msgs", "std_srvs", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces"}
 #: Modules of a command wire rooms together and stand on the command line's floor, wherever they lie.
-COMMANDS = {"data/samples.py", "data/bag_to_arrays.py", "simulation/command.py", "training/command.py",
-            "evaluation/command.py", "evaluation/robustness_command.py", "evaluation/run_model.py",
-            "viewer/command.py"}
+COMMANDS = {"data/samples.py", "data/bag_to_arrays.py", "simulation/command.py", "training/ablation.py",
+            "training/command.py", "evaluation/command.py", "evaluation/robustness_command.py",
+            "evaluation/run_model.py", "viewer/command.py", "viewer/record_demo.py"}
 #: Where PyTorch may be imported when a module is.
 TORCH = ("model/", "training/", "deploy/", "engine/torch_backend.py")
 

@@ -112,6 +112,31 @@ def test_resumed_weights_equal_those_of_an_unbroken_run(folder, tmp_path):
     assert same(whole.average.state_dict(), second.average.state_dict())
 
 
+def test_resume_with_a_configuration_begins_a_run_or_goes_on_with_it(folder, config_file, tmp_path, capsys):
+    words = ["train", "--config", str(config_file), "--drives", str(folder), "--device", "cpu", "--resume", "--output",
+             str(tmp_path / "run")]
+    assert cli.main(words) == 0
+    first = checkpoint.load(tmp_path / "run" / checkpoint.WEIGHTS)
+    assert cli.main(words) == 0  # it is at its end, so nothing changes
+    again = checkpoint.load(tmp_path / "run" / checkpoint.WEIGHTS)
+    assert first["step"] == again["step"] == 8 and same(first["state_dict"], again["state_dict"])
+    config_file.write_text(yaml.safe_dump(TINY | {"training": TINY["training"] | {"seed": 1}}))
+    assert cli.main(words) == 2
+    assert "is of a run with another configuration than" in capsys.readouterr().err
+
+
+def test_drives_of_several_folders_train_together(folder, tmp_path):
+    other = training_drives.write(tmp_path, drives=1, count=3, size=(176, 64))
+    with pytest.raises(UserError, match="drive_000 have one name"):
+        DriveFolder([folder, other], NUSCENES_CLASSES)
+    (other / "drive_000").rename(other / "drive_007")
+    drives = DriveFolder([folder, other], NUSCENES_CLASSES)
+    assert drives.names() == ["drive_000", "drive_001", "drive_007"] and len(drives["drive_007"]) == 3
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty has no drives"):
+        DriveFolder([folder, tmp_path / "empty"], NUSCENES_CLASSES)
+
+
 def test_a_run_can_begin_from_a_package(folder, config_file, tmp_path):
     common = ["--config", str(config_file), "--drives", str(folder), "--device", "cpu", "--output"]
     assert cli.main(["train", *common, str(tmp_path / "first")]) == 0

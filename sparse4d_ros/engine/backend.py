@@ -15,7 +15,7 @@ class NetworkOutput(NamedTuple):
 
     anchors: np.ndarray    #: ``[N, 11]``
     classes: np.ndarray    #: ``[N, classes]`` logits
-    quality: np.ndarray    #: ``[N, 2]`` logits: centerness, yawness
+    quality: np.ndarray | None  #: ``[N, 2]`` logits: centerness, yawness; None from a model without them
     kept_rows: np.ndarray  #: ``[Nt]`` rows that the bank kept, in its order
     depth: np.ndarray | None = None  #: ``[C, h, w]`` metres at the finest level, where asked for
 

@@ -18,8 +18,8 @@ class DecodedRows(NamedTuple):
     class_ids: np.ndarray     #: ``[n]``
     scores: np.ndarray        #: ``[n]`` what rows are ranked by
     class_scores: np.ndarray  #: ``[n]`` of the same row (the reference leaves these in another order)
-    centerness: np.ndarray    #: ``[n]`` 0..1
-    yawness: np.ndarray       #: ``[n]`` 0..1
+    centerness: np.ndarray    #: ``[n]`` 0..1; nan from a model without qualities
+    yawness: np.ndarray       #: ``[n]`` 0..1; likewise
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -35,9 +35,10 @@ def rank(
 
     ``class_logits [N, classes]`` and ``quality_logits [N, 2]``. The best ``num_output`` rows by class
     probability are ranked again by ``score_mode``: class times centerness (the reference), or class
-    times the root of centerness times yawness. Rows whose class probability is below
-    ``class_threshold`` are left out. With ``multi_label`` a row competes once for each class (the
-    reference's rule for networks without track ids).
+    times the root of centerness times yawness; by class alone where the model gives no qualities
+    (None). Rows whose class probability is below ``class_threshold`` are left out. With
+    ``multi_label`` a row competes once for each class (the reference's rule for networks without
+    track ids).
     """
     probability = sigmoid(class_logits)
     flat = probability.reshape(-1) if multi_label else probability.max(axis=1)
@@ -48,7 +49,7 @@ def rank(
         rows, class_ids = best, probability[best].argmax(axis=1)
     class_scores = flat[best]
     if quality_logits is None:
-        centerness = yawness = np.ones_like(class_scores)
+        centerness = yawness = np.full_like(class_scores, np.nan)
         scores = class_scores
     else:
         quality = sigmoid(quality_logits[rows])

@@ -20,9 +20,9 @@ class Detections:
     scores: np.ndarray
     #: ``[n]`` class probability alone, 0..1.
     class_scores: np.ndarray
-    #: ``[n]`` how well the centre is placed, 0..1.
+    #: ``[n]`` how well the centre is placed, 0..1; nan from a model that does not estimate it.
     centerness: np.ndarray
-    #: ``[n]`` how sure the heading is, 0..1.
+    #: ``[n]`` how sure the heading is, 0..1; nan from a model that does not estimate it.
     yawness: np.ndarray
     #: ``[n]`` int64 > 0, never given twice while the process lives, not even after a reset.
     track_ids: np.ndarray

@@ -43,6 +43,8 @@ def tensor_specs(package: ModelPackage) -> dict[str, TensorSpec]:
         "next_feature": (1, kept, dims), "next_anchor": (1, kept, 11), "next_confidence": (1, kept),
         "kept_rows": (1, kept),
     }
+    if not model.quality_estimation:
+        del shapes["quality"]
     types = {"camera_valid": np.bool_, "has_history": np.bool_, "kept_rows": np.int64}
     return {name: TensorSpec(shape, np.dtype(types.get(name, np.float32))) for name, shape in shapes.items()}
 

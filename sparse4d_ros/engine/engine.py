@@ -68,6 +68,9 @@ class Engine:
             if name not in package.classes:
                 raise UserError(f"class_score_thresholds.{name}: the model package {package.name} has no such class; "
                                 f"it has {', '.join(package.classes)}")
+        if options.score_mode == "class_sqrt_quality" and not package.model.quality_estimation:
+            raise UserError(f"score_mode class_sqrt_quality: the model package {package.name} estimates no quality "
+                            "(field model.quality_estimation); use class_centerness, which is the class alone then")
         self.package = package
         self.options = options
         if isinstance(backend, str):
@@ -139,7 +142,8 @@ class Engine:
             now_from_previous = inverse(fixed_from_model) @ state.fixed_from_model
         preprocessed = time.perf_counter()
         output, bank = self._backend.run(inputs, state.bank, dt_s, now_from_previous)
-        if not all(np.isfinite(x).all() for x in (output.anchors, output.classes, output.quality)):
+        given = (output.anchors, output.classes, output.quality)
+        if not all(np.isfinite(x).all() for x in given if x is not None):
             raise NumericalError("the network gave numbers that are not finite (NaN or Inf)")
         inferred = time.perf_counter()
         detections, state = self._finish(frame, inputs, output, bank, state, dt_s, fixed_from_model)

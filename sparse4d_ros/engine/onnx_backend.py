@@ -10,11 +10,19 @@ from sparse4d_ros.engine.backend import HostBank, NetworkOutput
 from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.engine.preprocess import NetworkInputs
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.model.config import ModelConfig
 
 INPUT_NAMES = ("images", "projection", "camera_valid", "bank_feature", "bank_anchor", "bank_confidence",
                "has_history", "dt", "now_from_previous")
 OUTPUT_NAMES = ("anchors", "classes", "quality", "next_feature", "next_anchor", "next_confidence", "kept_rows")
 DEPTH_OUTPUT = "depth"
+#: Those that make a ``NetworkOutput``, in its order.
+OF_ROWS = ("anchors", "classes", "quality", "kept_rows", DEPTH_OUTPUT)
+
+
+def output_names(model: ModelConfig) -> list[str]:
+    """The graph's outputs in order: a model without qualities gives none."""
+    return [name for name in OUTPUT_NAMES if name != "quality" or model.quality_estimation]
 
 
 def network_feeds(
@@ -58,7 +66,7 @@ class OnnxBackend:
             raise UserError(f"onnxruntime cannot load {path}: {error}") from error
         self.device = device
         self._model = package.model
-        self._outputs = list(OUTPUT_NAMES)
+        self._outputs = output_names(package.model)
         available = {output.name for output in self._session.get_outputs()}
         if dense_depth:
             if DEPTH_OUTPUT not in available:
@@ -68,7 +76,7 @@ class OnnxBackend:
 
     def _check(self, package: ModelPackage, path: object, outputs: set[str]) -> None:
         inputs = {value.name: value.shape for value in self._session.get_inputs()}
-        if set(inputs) != set(INPUT_NAMES) or not set(OUTPUT_NAMES) <= outputs:
+        if set(inputs) != set(INPUT_NAMES) or not set(output_names(package.model)) <= outputs:
             raise UserError(f"{path} is not a graph made by `sparse4d export`: its inputs are {sorted(inputs)}")
         expected = {
             "images": [1, len(package.cameras), 3, package.input_height, package.input_width],
@@ -84,11 +92,10 @@ class OnnxBackend:
     def run(
         self, inputs: NetworkInputs, bank: HostBank, dt_s: float, now_from_previous: np.ndarray,
     ) -> tuple[NetworkOutput, HostBank]:
-        out = self._session.run(self._outputs, network_feeds(inputs, bank, dt_s, now_from_previous))
-        anchors, classes, quality, feature, anchor, confidence, kept_rows = out[:7]
-        depth = out[7][0] if len(out) > 7 else None
-        output = NetworkOutput(anchors[0], classes[0], quality[0], kept_rows[0], depth)
-        return output, HostBank(feature, anchor, confidence, np.ones(1, bool))
+        values = self._session.run(self._outputs, network_feeds(inputs, bank, dt_s, now_from_previous))
+        out = dict(zip(self._outputs, values, strict=True))
+        output = NetworkOutput(*(out[name][0] if name in out else None for name in OF_ROWS))
+        return output, HostBank(out["next_feature"], out["next_anchor"], out["next_confidence"], np.ones(1, bool))
 
     def features(self, bank: HostBank) -> np.ndarray:
         return bank.feature[0]

@@ -186,8 +186,10 @@ def _parse(values: object, path: Path) -> ModelPackage:
         matrix = from_quaternion(pose.numbers("translation", 3), pose.numbers("quaternion_xyzw", 4))
     except ValueError as error:
         raise pose.fail("quaternion_xyzw", f"is wrong: {error}") from None
+    cameras = top.names("cameras")
     try:
         model = ModelConfig.from_dict(top.take("model", dict, "a mapping"))  # type: ignore[arg-type]
+        model.check_cameras(len(cameras))
     except UserError as error:
         raise UserError(f"{path}: field {error}") from None
     classes = top.names("classes")
@@ -216,7 +218,7 @@ def _parse(values: object, path: Path) -> ModelPackage:
         raise size.fail("std", "must be above 0")
     package = ModelPackage(
         name=str(top.take("name", str, "text")), version=str(top.take("version", str, "text in quotes")),
-        classes=classes, cameras=top.names("cameras"), input_width=width, input_height=height, model=model,
+        classes=classes, cameras=cameras, input_width=width, input_height=height, model=model,
         training_interval_s=top.number("training_interval_s", 0.0), interval_range_s=(low, high),
         mean=mean, std=std, vehicle_from_model=matrix, nms_iou=nms_iou, files=files, folder=path.parent,  # type: ignore[arg-type]
     )

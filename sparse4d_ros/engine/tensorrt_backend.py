@@ -84,6 +84,7 @@ class TensorRTBackend:
         check_engine(built, here, path)
         self.device = f"cuda:{index}"
         self._specs = tensor_specs(package)
+        self._fetched = tuple(name for name in FETCHED if name in self._specs)
         self._slots = Slots()
         self._contexts: list[Any] = []
         self._graphs: list[Any] = [None, None]
@@ -107,7 +108,7 @@ class TensorRTBackend:
 
     def _allocate(self) -> None:
         specs = self._specs
-        self._host = {name: self._cuda.pinned(*specs[name]) for name in SENT + FETCHED}
+        self._host = {name: self._cuda.pinned(*specs[name]) for name in SENT + self._fetched}
         self._addresses = {name: self._cuda.allocate(array.nbytes) for name, array in self._host.items()}
         self._resident = [
             {name: self._cuda.allocate(int(np.prod(specs[name].shape)) * specs[name].dtype.itemsize)
@@ -133,7 +134,7 @@ class TensorRTBackend:
             self._cuda.send(self._host[name], self._addresses[name])
         if not self._contexts[read].execute_async_v3(int(self._cuda.stream)):
             raise RuntimeError("TensorRT could not queue the network (its reason is above)")
-        for name in FETCHED:
+        for name in self._fetched:
             self._cuda.fetch(self._addresses[name], self._host[name])
 
     def _prepare(self) -> None:
@@ -169,8 +170,8 @@ class TensorRTBackend:
         else:
             self._queue(read)
         self._cuda.wait()
-        out = {name: self._host[name][0].copy() for name in FETCHED}
-        output = NetworkOutput(out["anchors"], out["classes"], out["quality"], out["kept_rows"])
+        out = {name: self._host[name][0].copy() for name in self._fetched}
+        output = NetworkOutput(out["anchors"], out["classes"], out.get("quality"), out["kept_rows"])
         return output, self._slots.finish(write, out["next_confidence"])
 
     def features(self, bank: DeviceBank) -> np.ndarray:

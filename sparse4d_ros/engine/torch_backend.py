@@ -89,7 +89,7 @@ class TorchBackend:
             focal = focal_lengths(projection)
             depth = clip_depth(self._network.depth_branch(maps[:1], focal)[0])[0].cpu().numpy()
         output = NetworkOutput(*(
-            x[0].cpu().numpy()
+            None if x is None else x[0].cpu().numpy()
             for x in (result.anchors[-1], result.classes[-1], result.quality[-1], result.kept_rows)), depth)
         return output, result.bank
 

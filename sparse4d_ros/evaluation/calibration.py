@@ -47,7 +47,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Everything about trust; a quality is None where the results do not have its column."""
+    """Everything about trust; a quality is None where the results or the model do not have it."""
 
     centerness: Quality | None
     yawness: Quality | None
@@ -86,6 +86,8 @@ def _quality(drives: Sequence[Drive], matches: Matches, column: str, error: str)
     if any(getattr(result, column) is None for by_stamp in results for result in by_stamp.values()):
         return None
     values = [getattr(results[d][drives[d].truths[f].stamp_ns], column)[row] for d, f, row in np.concatenate(places)]
+    if np.isnan(values).any():
+        return None
     return correlate(column, np.array(values, dtype=np.float64), np.concatenate(errors))
 
 

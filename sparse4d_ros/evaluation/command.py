@@ -18,7 +18,7 @@ from sparse4d_ros.evaluation.assessment import Assessment, assess
 from sparse4d_ros.evaluation.comparison import compare_files, comparison_page, comparison_table
 from sparse4d_ros.evaluation.html_report import evaluation_page, paint_worst
 from sparse4d_ros.evaluation.misses import worst_frames
-from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE
+from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, evaluate
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
 from sparse4d_ros.evaluation.records import (
     TIMING_STEPS,
@@ -36,6 +36,7 @@ from sparse4d_ros.evaluation.report import (
 )
 from sparse4d_ros.evaluation.run_model import drive_paths, engine_options, run_source
 from sparse4d_ros.evaluation.sources import Source
+from sparse4d_ros.evaluation.spread import deal, spread_table
 from sparse4d_ros.evaluation.submission import TASKS, write_submission
 from sparse4d_ros.evaluation.video import write_video
 from sparse4d_ros.writing import write_text
@@ -43,6 +44,7 @@ from sparse4d_ros.writing import write_text
 _EXAMPLES = """examples:
   sparse4d evaluate --model models/sparse4d_small --bag drive_a --bag drive_b
   sparse4d evaluate --model models/sparse4d_small --drives val/* --output scores.json --report scores.html
+  sparse4d evaluate --model models/sparse4d_small --drives test/* --groups 3
   sparse4d evaluate --tracks demo_output/tracks.npz --bag models/sparse4d_small/demo_drive
   sparse4d evaluate --model models/sparse4d_small --bag drive_a --video drive_a.mp4
   sparse4d evaluate --compare before.json after.json --report difference.html
@@ -67,6 +69,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tracking-class-score", type=float, default=TRACKING_CLASS_SCORE, metavar="S",
                         help="class score below which an object takes no part in the tracking scores (default "
                              "%(default)s, as Sparse4D exports)")
+    parser.add_argument("--groups", type=int, metavar="N",
+                        help="also score N groups of the drives, alike in frame rates, and print mean and standard "
+                             "deviation over them")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write all numbers to this file")
     parser.add_argument("--report", type=Path, metavar="HTML",
                         help="write a page with tables, curves and pictures of the worst frames, in one file")
@@ -96,11 +101,22 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--save-tracks writes the tracks of one drive; give one --bag or one folder")
     if args.worst_frames < 0:
         raise UserError(f"--worst-frames {args.worst_frames} is not a number of frames")
+    if args.groups is not None and not 2 <= args.groups <= len(paths):
+        raise UserError(f"--groups {args.groups}: give 2 or more, and at least as many drives, not {len(paths)}")
     drives, sources = _run_model(args, paths) if args.model else _read_tracks(args.tracks, paths)
     if args.save_tracks:  # before anything can go wrong: running the model is what takes long
         save_results(args.save_tracks, drives[0].results)
     assessment = assess(drives, args.draw_score, args.tracking_class_score)
     _print(assessment)
+    document = assessment.to_json()
+    if args.groups:
+        groups = deal(drives, args.groups)
+        scores = [evaluate(group, tracking_class_score=args.tracking_class_score) for group in groups]
+        print("", spread_table(groups, scores), sep="\n")
+        document["groups"] = [{"drives": [drive.name for drive in group], "scores": of.to_json()}
+                              for group, of in zip(groups, scores, strict=True)]
+    if args.output:
+        write_text(args.output, json.dumps(document, indent=2) + "\n")
     _write(args, assessment, sources)
     return 0
 
@@ -122,9 +138,7 @@ def _print(assessment: Assessment) -> None:
 
 
 def _write(args: argparse.Namespace, assessment: Assessment, sources: list[Source]) -> None:
-    """Every file that was asked for."""
-    if args.output:
-        write_text(args.output, json.dumps(assessment.to_json(), indent=2) + "\n")
+    """Every other file that was asked for."""
     if args.submission:
         count = write_submission(args.submission, assessment.drives, args.submission_task, args.tracking_class_score)
         print(f"\n{args.submission}: {count} boxes for the {args.submission_task} task")

@@ -13,6 +13,7 @@ import numpy as np
 from sparse4d_ros.evaluation.matching import Matches
 from sparse4d_ros.evaluation.misses import VISIBLE
 from sparse4d_ros.evaluation.nuscenes_metrics import Scores
+from sparse4d_ros.evaluation.spread import COLUMNS
 from sparse4d_ros.frame import LabelledFrame
 from sparse4d_ros.geometry import pad_intrinsic, project
 
@@ -93,10 +94,9 @@ def camera_loss(camera: str, objects: set[Place], with_all: set[Place], without:
 
 def memory_table(scores: Scores, without: Scores) -> str:
     """The same weights with and without the bank."""
-    lines = [f"{'':<21}{'mAP':>8}{'NDS':>8}{'mATE':>8}{'mAOE':>8}{'mAVE':>8}{'AMOTA':>8}"]
+    lines = [f"{'':<21}" + "".join(f"{name:>8}" for name in COLUMNS)]
     for title, of in (("with memory", scores), ("without", without)):
-        values = (of.mean_ap, of.nds, of.mate, of.maoe, of.mave, of.amota)
-        lines.append(f"{title:<21}" + "".join(f"{value:>8.3f}" for value in values))
+        lines.append(f"{title:<21}" + "".join(f"{getattr(of, field):>8.3f}" for field in COLUMNS.values()))
     return "\n".join(lines)
 
 

@@ -131,11 +131,13 @@ class DeformableAggregation(nn.Module):
         self.border = config.border
         self.dropout = config.sampling_dropout
         self.kps_generator = KeyPoints(dims, config.num_learnable_points)
+        self.num_cameras = 1 if config.camera_embedding else config.num_cameras
         self.camera_encoder = nn.Sequential(
             nn.Linear(12, dims), nn.ReLU(), nn.LayerNorm(dims),
             nn.Linear(dims, dims), nn.ReLU(), nn.LayerNorm(dims),
-        )
-        self.weights_fc = nn.Linear(dims, config.num_levels * config.num_points * config.num_groups)
+        ) if config.camera_embedding else None
+        self.weights_fc = nn.Linear(
+            dims, self.num_cameras * config.num_levels * config.num_points * config.num_groups)
         self.output_proj = nn.Linear(dims, dims)
         nn.init.zeros_(self.weights_fc.bias)
 
@@ -145,11 +147,11 @@ class DeformableAggregation(nn.Module):
         ``camera_valid [bs, C]`` bool takes missing cameras out of the softmax, so that the others
         keep the whole mass (a black picture would not do that).
         """
-        camera = self.camera_encoder(projection[:, :, :3].flatten(2))
-        # The layer is linear: anchor and camera parts are computed once each, not once per pair.
-        logits = (
-            self.weights_fc(features + embedding)[:, :, None] + F.linear(camera, self.weights_fc.weight)[:, None]
-        )
+        logits = self.weights_fc(features + embedding).unflatten(-1, (self.num_cameras, -1))
+        if self.camera_encoder is not None:
+            # The layer is linear: anchor and camera parts are computed once each, not once per pair.
+            camera = self.camera_encoder(projection[:, :, :3].flatten(2))
+            logits = logits + F.linear(camera, self.weights_fc.weight)[:, None]
         if camera_valid is not None:
             logits = logits.masked_fill(~camera_valid[:, None, :, None], float("-inf"))
         groups = self.shape[2]

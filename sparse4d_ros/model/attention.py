@@ -27,10 +27,12 @@ class MultiheadAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None,
+                shortcut: Tensor | None = None) -> Tensor:
         """``query [bs, n, W]``, ``key`` and ``value [bs, m, W]`` to ``[bs, n, W]``.
 
         ``allowed`` is bool and broadcasts to ``[bs, heads, n, m]``; True where a query may look at a key.
+        ``shortcut [bs, n, W]`` is what the result is added to, None for the query itself.
         """
         weights = self.in_proj_weight.chunk(3)
         biases = self.in_proj_bias.chunk(3)
@@ -40,14 +42,15 @@ class MultiheadAttention(nn.Module):
         )
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
-        return query + F.dropout(self.out_proj(mixed.transpose(1, 2).flatten(2)), dropout)
+        mixed = F.dropout(self.out_proj(mixed.transpose(1, 2).flatten(2)), dropout)
+        return (query if shortcut is None else shortcut) + mixed
 
 
 class History:
     """What temporal attention looks at, prepared once per frame for one graph with and without history.
 
     With history the keys are the cached instances. Without it (a sample's first frame) the reference
-    does not skip the layer: the queries attend to themselves, with the query, not ``fc_before`` of
+    does not skip the layer: the queries attend to themselves, with the shortcut, not ``fc_before`` of
     the feature, as value. Both have the same padded key count here, so that a batch can mix them
     and an exported graph needs no branch.
     """

@@ -79,14 +79,20 @@ def sizes_of_official(official: dict[str, Tensor]) -> ModelConfig:
     depths = [d for d, counts in RESNET_BLOCKS.items() if counts == blocks and (d >= 50) == bottleneck]
     if not depths:
         raise KeyError(f"img_backbone.layer1-4 with the blocks of a known ResNet (found {list(blocks)})")
+    attention = official.get("head.layers.4.attn.in_proj_weight")
+    camera_embedding = any(".camera_encoder." in key for key in official)
+    cameras = 1 if camera_embedding else ModelConfig.num_cameras
     return ModelConfig(
         num_classes=official["head.layers.3.cls_layers.6.weight"].shape[0],
         num_anchors=anchors,
         num_temporal=max(1, anchors * 2 // 3),
         embed_dims=dims,
-        num_groups=official["head.layers.0.weights_fc.weight"].shape[0] // (levels * points),
+        num_groups=official["head.layers.0.weights_fc.weight"].shape[0] // (levels * points * cameras),
         num_decoders=1 + (len(layers) - 4) // 7,
         num_learnable_points=points - 7,
         strides=(4, 8, 16, 32)[:levels],
         backbone=BackboneConfig(depth=depths[0]),
+        decoupled_attention=attention is None or attention.shape[1] == 2 * dims,
+        quality_estimation=any(".quality_layers." in key for key in official),
+        camera_embedding=camera_embedding,
     )

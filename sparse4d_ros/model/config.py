@@ -64,12 +64,22 @@ class ModelConfig:
     #: What a sample outside the picture contributes. "drop": nothing unless 0 < u, v < 1 (the CUDA
     #: kernel, with which official weights were trained); "zeros": interpolated against zeros (grid_sample).
     border: str = "drop"
+    #: What distinguishes v3, as the published code can leave it out; for ablations (docs/training.md).
+    #: Feature and position side by side in attention (decoupled); otherwise added, at half the width.
+    decoupled_attention: bool = True
+    #: Centerness and yawness beside the classes; otherwise objects are ranked by their class alone.
+    quality_estimation: bool = True
+    #: Sampling weights follow from each camera's matrix; otherwise from its place among ``num_cameras``.
+    camera_embedding: bool = True
+    #: Read without ``camera_embedding`` only; with it any number of cameras will do.
+    num_cameras: int = 6
     #: Training only: dropout in attention and feed-forward layers, and on the sampling weights.
     dropout: float = 0.1
     sampling_dropout: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "num_anchors", "num_temporal", "embed_dims", "num_groups", "num_decoders"):
+        for name in ("num_classes", "num_anchors", "num_temporal", "embed_dims", "num_groups", "num_decoders",
+                     "num_cameras"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise UserError(f"model.{name} must be a whole number of at least 1, not {shown(getattr(self, name))}")
         if self.num_learnable_points < 0:
@@ -87,6 +97,12 @@ class ModelConfig:
         possible = tuple(4 * 2 ** stage for stage in range(len(self.backbone.widths)))
         if not set(self.strides) <= set(possible) or list(self.strides) != sorted(set(self.strides)):
             raise UserError(f"model.strides must be ascending and among {list(possible)}, not {list(self.strides)}")
+
+    def check_cameras(self, count: int) -> None:
+        """``UserError`` if the sampling weights are for another number of cameras."""
+        if not self.camera_embedding and self.num_cameras != count:
+            raise UserError(f"model.num_cameras is {self.num_cameras}, but there are {count} cameras: without "
+                            "model.camera_embedding each has sampling weights of its own")
 
     @property
     def num_levels(self) -> int:

@@ -36,7 +36,7 @@ class HeadOutput(NamedTuple):
 
     anchors: list[Tensor]         #: ``[bs, N, 11]``
     classes: list[Tensor | None]  #: ``[bs, N, classes]`` logits; None where not computed
-    quality: list[Tensor | None]  #: ``[bs, N, 2]`` logits: centerness, yawness
+    quality: list[Tensor | None]  #: ``[bs, N, 2]`` logits: centerness, yawness; None where not computed
     bank: Bank                    #: the next frame's state
     kept_rows: Tensor             #: ``[bs, Nt]`` rows of this frame that the bank kept, in its order
     row_confidence: Tensor        #: ``[bs, N]`` what the bank ranked the rows by
@@ -67,13 +67,14 @@ class Decoder(nn.Module):
         super().__init__()
         dims = config.embed_dims
         if temporal:
-            self.temporal_attention = MultiheadAttention(2 * dims, config.num_groups, config.dropout)
-            self.self_attention = MultiheadAttention(2 * dims, config.num_groups, config.dropout)
+            width = 2 * dims if config.decoupled_attention else dims
+            self.temporal_attention = MultiheadAttention(width, config.num_groups, config.dropout)
+            self.self_attention = MultiheadAttention(width, config.num_groups, config.dropout)
             self.attention_norm = nn.LayerNorm(dims)
         self.deformable = DeformableAggregation(config)
         self.feed_forward = FeedForward(dims, config.dropout)
         self.norm = nn.LayerNorm(dims)
-        self.refinement = Refinement(dims, config.num_classes)
+        self.refinement = Refinement(dims, config.num_classes, config.quality_estimation)
 
 
 class Sparse4DHead(nn.Module):
@@ -88,9 +89,17 @@ class Sparse4DHead(nn.Module):
         self.anchor = nn.Parameter(torch.zeros(config.num_anchors, 11))
         self.instance_feature = nn.Parameter(torch.zeros(config.num_anchors, dims), requires_grad=False)
         self.anchor_encoder = AnchorEncoder(dims)
-        self.fc_before = nn.Linear(dims, 2 * dims, bias=False)
-        self.fc_after = nn.Linear(2 * dims, dims, bias=False)
+        decoupled = config.decoupled_attention
+        self.fc_before = nn.Linear(dims, 2 * dims, bias=False) if decoupled else nn.Identity()
+        self.fc_after = nn.Linear(2 * dims, dims, bias=False) if decoupled else nn.Identity()
         self.decoders = nn.ModuleList(Decoder(config, temporal=d > 0) for d in range(config.num_decoders))
+
+    def _query(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Features with their positions, as attention asks and is asked, and what goes around it: ``[bs, n, W]``."""
+        if self.config.decoupled_attention:
+            query = torch.cat([x, embedding], dim=-1)
+            return query, query
+        return x + embedding, x
 
     def forward(
         self, maps: list[Tensor], projection: Tensor, image_wh: Tensor, camera_valid: Tensor | None,
@@ -118,12 +127,12 @@ class Sparse4DHead(nn.Module):
         out_anchors, out_classes, out_quality = [], [], []
         for index, decoder in enumerate(self.decoders):
             if index > 0:
-                query = torch.cat([x, embedding], dim=-1)
-                key = history.select(torch.cat([bank.feature, cached_embedding], dim=-1), query)
-                value = history.select(cached_value, query)
-                x = self.fc_after(decoder.temporal_attention(query, key, value, history.allowed))
-                query = torch.cat([x, embedding], dim=-1)
-                x = self.fc_after(decoder.self_attention(query, query, self.fc_before(x), self_allowed))
+                query, shortcut = self._query(x, embedding)
+                key = history.select(self._query(bank.feature, cached_embedding)[0], query)
+                value = history.select(cached_value, shortcut)
+                x = self.fc_after(decoder.temporal_attention(query, key, value, history.allowed, shortcut))
+                query, shortcut = self._query(x, embedding)
+                x = self.fc_after(decoder.self_attention(query, query, self.fc_before(x), self_allowed, shortcut))
                 x = decoder.attention_norm(x)
             x = decoder.deformable(x, anchors, embedding, features, projection, image_wh, camera_valid)
             x = decoder.norm(decoder.feed_forward(x))

@@ -28,7 +28,7 @@ def _classifier(embed_dims: int, outputs: int) -> nn.Sequential:
 class Refinement(nn.Module):
     """Box deltas from feature and position, classes from the feature alone, qualities from both."""
 
-    def __init__(self, embed_dims: int, num_classes: int) -> None:
+    def __init__(self, embed_dims: int, num_classes: int, quality: bool = True) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(embed_dims, embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims), nn.ReLU(),
@@ -38,7 +38,7 @@ class Refinement(nn.Module):
             nn.Linear(embed_dims, 11), Scale(11),
         )
         self.cls_layers = _classifier(embed_dims, num_classes)
-        self.quality_layers = _classifier(embed_dims, 2)
+        self.quality_layers = _classifier(embed_dims, 2) if quality else None
         # A rare-positive prior of 1 % keeps the first focal losses small (Lin et al. 2017).
         nn.init.constant_(self.cls_layers[-1].bias, -4.595)
 
@@ -49,7 +49,7 @@ class Refinement(nn.Module):
 
         ``interval [bs]`` in seconds turns the velocity's delta, a displacement over the interval,
         into metres per second. Without ``score`` classes and qualities are None (nobody reads
-        those of the middle decoders at inference).
+        those of the middle decoders at inference); qualities also in a model without them.
         """
         both = features + embedding
         delta = self.layers(both)
@@ -59,4 +59,5 @@ class Refinement(nn.Module):
         ], dim=-1)
         if not score:
             return refined, None, None
-        return refined, self.cls_layers(features), self.quality_layers(both)
+        quality = None if self.quality_layers is None else self.quality_layers(both)
+        return refined, self.cls_layers(features), quality

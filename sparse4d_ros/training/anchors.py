@@ -28,7 +28,7 @@ def initial_anchors(drives: DriveFolder, count: int, config: StreamConfig, seed:
         boxes.append(table["object_box"][keep])
     objects = np.concatenate(boxes)
     if len(objects) < count:
-        raise UserError(f"{drives.folder} holds {len(objects)} visible objects; {count} anchors need at least as many")
+        raise UserError(f"the drives hold {len(objects)} visible objects; {count} anchors need at least as many")
     random = np.random.default_rng(seed)
     sample = objects[random.permutation(len(objects))[:_MAX_CENTRES], :3]
     with warnings.catch_warnings():

@@ -91,11 +91,12 @@ class DetectionLoss:
         rows = assign(classes, anchors, targets, weights, self.matching, self.config, owns)
         return row_targets(rows, targets, weights), rows
 
-    def __call__(self, classes: torch.Tensor, anchors: torch.Tensor, quality: torch.Tensor,
+    def __call__(self, classes: torch.Tensor, anchors: torch.Tensor, quality: torch.Tensor | None,
                  rows: RowTargets) -> dict[str, torch.Tensor]:
         """Weighted scalars by name, each summed over the D decoders.
 
-        ``classes [D, bs, n, K]`` and ``quality [D, bs, n, 2]`` are logits, ``anchors [D, bs, n, 11]``.
+        ``classes [D, bs, n, K]`` and ``quality [D, bs, n, 2]`` are logits, ``anchors [D, bs, n, 11]``. Without
+        quality there are no losses of it.
         """
         config = self.config
         decoders = classes.shape[0]
@@ -113,18 +114,18 @@ class DetectionLoss:
         factors = rows.weights[selected] * box.new_tensor(config.dimension_weights)
         distance = ((box - wanted).abs() * factors).sum(-1)
 
+        result = {"class": config.classification * (focal * per_decoder).sum(),
+                  "box": config.box * (distance * share).sum()}
+        if quality is None:
+            return result
         with torch.no_grad():
             centre_error = (box[:, :3] - wanted[:, :3]).norm(dim=-1)
             agrees = functional.cosine_similarity(box[:, _HEADING], wanted[:, _HEADING], dim=-1) > 0
         centerness, yawness = quality[selected].unbind(-1)
         centerness = functional.binary_cross_entropy_with_logits(centerness, (-centre_error).exp(), reduction="none")
         yawness = gaussian_focal_loss(yawness.sigmoid(), agrees.to(yawness.dtype))
-        return {
-            "class": config.classification * (focal * per_decoder).sum(),
-            "box": config.box * (distance * share).sum(),
-            "centerness": config.centerness * (centerness * share).sum(),
-            "yawness": config.yawness * (yawness * share).sum(),
-        }
+        return result | {"centerness": config.centerness * (centerness * share).sum(),
+                         "yawness": config.yawness * (yawness * share).sum()}
 
     def _turn_symmetric(self, box: torch.Tensor, wanted: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """Targets of front-back symmetric classes, turned by half a turn where that is nearer."""

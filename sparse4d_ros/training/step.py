@@ -98,15 +98,14 @@ class TrainingNetwork(nn.Module):
             noisy = noisy.with_carried(memory.copies, recent, batch.targets, weights)
         out = self.model.head(maps, batch.projection, batch.image_wh, batch.camera_valid, memory.bank, batch.dt,
                               batch.now_from_previous, noisy.queries if noisy else None)
-        classes, anchors, quality = (torch.stack(x) for x in (out.classes, out.anchors, out.quality))
-        own = classes[:, :, :queries], anchors[:, :, :queries], quality[:, :, :queries]
+        found = [None if x[0] is None else torch.stack(x) for x in (out.classes, out.anchors, out.quality)]
+        own = [None if x is None else x[:, :, :queries] for x in found]
         wanted, rows = self._detection.matched(own[0], own[1], batch.targets,
                                              memory.owns(batch.targets) & recent[:, None, None])
         result = self._detection(*own, wanted)
         copies = None
         if noisy:
-            extra = self._detection(classes[:, :, queries:], anchors[:, :, queries:], quality[:, :, queries:],
-                                    noisy.targets)
+            extra = self._detection(*(None if x is None else x[:, :, queries:] for x in found), noisy.targets)
             if self.config.denoising.temporal_groups:
                 copies = Copies.after(out, noisy, batch.targets, self.config.denoising, random)
             result |= {f"denoising_{name}": losses.denoising * value for name, value in extra.items()}
@@ -142,7 +141,8 @@ def initialise(model: Sparse4D) -> None:
     _spread(model.head.anchor_encoder.pos_fc[0], torch.tensor([12.0, 12.0, 2.0]), bias=2.0)
     _spread(model.head.anchor_encoder.vel_fc[0], torch.tensor(4.0), bias=1.0)
     for decoder in model.head.decoders:
-        _spread(decoder.deformable.camera_encoder[0], torch.tensor(300.0), bias=1.0)
+        if model.config.camera_embedding:
+            _spread(decoder.deformable.camera_encoder[0], torch.tensor(300.0), bias=1.0)
         decoder.deformable.output_proj.weight.mul_(3.0)
 
 

@@ -8,7 +8,7 @@ random generators included, is in ``state_dict``: a run resumes with the very ne
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,15 +87,21 @@ class _Sample(NamedTuple):
 
 
 class DriveFolder:
-    """The drives of a folder, opened on demand; drives that appear later are found."""
+    """The drives of some folders, opened on demand; drives that appear later are found."""
 
-    def __init__(self, folder: str | Path, class_names: tuple[str, ...]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folders: str | Path | Sequence[Path], class_names: tuple[str, ...]) -> None:
+        self.folders = [Path(folder) for folder in ([folders] if isinstance(folders, (str, Path)) else folders)]
         self.class_names = class_names
         self._open: dict[str, DriveCache] = {}
         self._needed: dict[str, str] = {}
-        if not self.names():
-            raise UserError(f"{self.folder} has no drives; `sparse4d simulate --help` tells how to make some")
+        for folder in self.folders:
+            if not any(path.parent == folder for path in self.paths().values()):
+                raise UserError(f"{folder} has no drives; `sparse4d simulate --help` tells how to make some")
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Of the first drive, in its order."""
+        return tuple(self[self.names()[0]].camera_names)
 
     def require(self, maps: Mapping[str, str]) -> None:
         """Every drive must have these label maps; each stands with the setting that needs it.
@@ -106,14 +112,23 @@ class DriveFolder:
         for name in self.names():
             self._check_maps(self[name])
 
+    def paths(self) -> dict[str, Path]:
+        """Folders of the complete drives by name, sorted; ``UserError`` if two have one name."""
+        found: dict[str, Path] = {}
+        for path in (path.parent for folder in self.folders for path in folder.glob("*/frames.npz")):
+            if path.name in found:
+                raise UserError(f"{found[path.name]} and {path} have one name; drives need different names")
+            if not path.name.endswith(".partial"):
+                found[path.name] = path
+        return dict(sorted(found.items()))
+
     def names(self) -> list[str]:
         """Names of the complete drives, sorted."""
-        return sorted(path.parent.name for path in self.folder.glob("*/frames.npz")
-                      if not path.parent.name.endswith(".partial"))
+        return list(self.paths())
 
     def __getitem__(self, name: str) -> DriveCache:
         if name not in self._open:
-            drive = DriveCache(self.folder / name)
+            drive = DriveCache(self.paths()[name])
             unknown = set(drive.classes) - set(self.class_names)
             if unknown:
                 raise UserError(f"{drive.folder} has the class {min(unknown)!r}, which the model does not know")

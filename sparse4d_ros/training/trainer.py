@@ -27,14 +27,15 @@ class Trainer:
     """Network, optimiser, average, data position and memory of one run."""
 
     def __init__(self, config: RunConfig, drives: DriveFolder, device: torch.device, group: Group) -> None:
-        """Raises ``UserError`` if the batch does not divide among the processes of the group, or a drive
-        lacks label maps that a loss needs."""
+        """Raises ``UserError`` if the batch does not divide among the processes of the group, a drive
+        lacks label maps that a loss needs, or the model is for another number of cameras."""
         training = config.training
         rows, left = divmod(training.streams.batch_size, group.size)
         if left:
             raise UserError(f"training.streams.batch_size ({training.streams.batch_size}) must be a multiple of the "
                             f"number of processes ({group.size})")
         drives.require(training.losses.maps)
+        config.model.check_cameras(len(drives.camera_names))
         torch.manual_seed(training.seed)  # the same first weights in every process
         self.config, self.device, self.group = config, device, group
         self.streams = Streams(drives, (training.input_width, training.input_height),
@@ -144,7 +145,7 @@ class Trainer:
         drives = self.streams.drives
         return {
             "model": self.config.model.to_dict(), "classes": list(NUSCENES_CLASSES),
-            "cameras": list(drives[drives.names()[0]].camera_names),
+            "cameras": list(drives.camera_names),
             "input_width": training.input_width, "input_height": training.input_height,
             "mean": list(MEAN), "std": list(STD), "intervals_s": list(training.streams.intervals_s),
             "step": self.step, "state_dict": self.average.module.state_dict(),

@@ -38,7 +38,9 @@ def validate(model: Sparse4D, drives: DriveFolder, config: RunConfig, device: to
         out = model(batch.images, batch.projection, batch.image_wh, batch.camera_valid, bank, batch.dt,
                     batch.now_from_previous)
         bank = out.bank
-        score = out.classes[-1].sigmoid() * out.quality[-1][..., :1].sigmoid()
+        score = out.classes[-1].sigmoid()
+        if out.quality[-1] is not None:
+            score = score * out.quality[-1][..., :1].sigmoid()
         for row, valid in enumerate(batch.targets.valid):
             frames.append((out.anchors[-1][row, :, :2].cpu().numpy(), score[row].cpu().numpy(),
                            batch.targets.anchors[row, valid, :2].cpu().numpy(),

@@ -87,8 +87,12 @@ def nearest_targets(boxes: Tensor, targets: Targets, weights: Tensor, half_angle
     return found._replace(classes=torch.where(unclear[None], IGNORED, found.classes))
 
 
-def decode(head: Sparse4DHead, maps: list[Tensor], batch: Batch, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes, anchors and quality ``[2, bs, n, ...]`` of the first two decoders, chained without attention."""
+def decode(head: Sparse4DHead, maps: list[Tensor], batch: Batch, boxes: Tensor
+           ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Classes, anchors and quality ``[2, bs, n, ...]`` of the first two decoders, chained without attention.
+
+    Quality is None in a model that does not estimate it.
+    """
     features = Features.of(maps, head.reading)
     x = boxes.new_zeros(*boxes.shape[:2], head.config.embed_dims)
     interval = torch.full_like(batch.dt, head.config.default_interval_s)
@@ -99,7 +103,8 @@ def decode(head: Sparse4DHead, maps: list[Tensor], batch: Batch, boxes: Tensor) 
         x = decoder.norm(decoder.feed_forward(x))
         boxes, classes, quality = decoder.refinement(x, boxes, embedding, interval, True)
         found.append((classes, boxes, quality))
-    classes, anchors, quality = (torch.stack(values) for values in zip(*found, strict=True))
+    classes, anchors, quality = (
+        None if values[0] is None else torch.stack(values) for values in zip(*found, strict=True))
     return classes, anchors, quality
 
 
@@ -112,6 +117,7 @@ def finish(head: Sparse4DHead) -> None:
     for decoder in head.decoders[1:]:
         for attention in (decoder.temporal_attention, decoder.self_attention):
             attention.out_proj.weight.mul_(0.1)
-    dims = head.config.embed_dims
-    head.fc_after.weight.mul_(0.1)
-    head.fc_after.weight[:, :dims] += torch.eye(dims, device=head.fc_after.weight.device)
+    if head.config.decoupled_attention:
+        dims = head.config.embed_dims
+        head.fc_after.weight.mul_(0.1)
+        head.fc_after.weight[:, :dims] += torch.eye(dims, device=head.fc_after.weight.device)

@@ -38,8 +38,10 @@ def stream(bag):
 
 @pytest.fixture(autouse=True)
 def nothing_to_follow(monkeypatch):
-    """The pictures are grey; what can be followed in others is the matter of test_rig_check_aim.py."""
+    """The pictures are grey; what can be followed in others is the matter of test_rig_check_aim.py and
+    test_rig_overlap.py."""
     monkeypatch.setattr(command, "follow", lambda found, mounted, *_: dict.fromkeys(mounted, []))
+    monkeypatch.setattr(command, "read_moments", lambda *_: [])
 
 
 @pytest.fixture
@@ -48,7 +50,8 @@ def findings_of(monkeypatch):
         monkeypatch.setattr(recording, "bag_files", stream)
         settings = settings_from(parameters)
         found = Recording("a stream", CAMERAS)
-        sections = command.check(found, mounted_cameras(found, settings), settings)
+        motion = command.read_motion(found, settings)
+        sections = command.check(found, mounted_cameras(found, settings), motion, settings)
         json.dumps(to_json(sections))  # every number is plain
         return [finding for section in sections.values() for finding in section]
     return check

@@ -32,7 +32,8 @@ _PARTS = 6
 _RESIDUAL_DEG = 0.15
 #: Share of the points that must move away from where the vehicle drives to.
 _EXPANDING = 0.4
-_ANGLES = (("yaw", "left", "right"), ("pitch", "up", "down"), ("roll", "clockwise", "counter-clockwise"))
+#: Of a turned camera: what a positive and a negative angle means.
+ANGLES = (("yaw", "left", "right"), ("pitch", "up", "down"), ("roll", "clockwise", "counter-clockwise"))
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Aim:
     expanding: float
     pairs: int
     points: int
+
+
+def turn_axes(camera: MountedCamera) -> np.ndarray:
+    """Axes of yaw, pitch and roll in the vehicle frame, in columns ``[3, 3]``: its z, the camera's right, its sight."""
+    return np.column_stack([[0.0, 0.0, 1.0], camera.vehicle_from_camera[:3, 0], camera.vehicle_from_camera[:3, 2]])
 
 
 def measure(camera: MountedCamera, flows: Sequence[Flow]) -> Aim | None:
@@ -75,8 +81,7 @@ class _Points:
         self.pair, self._first, self._second = pair, first, second
         moves = np.stack([flow.later_from_earlier for flow in flows])
         self._mounting = camera.vehicle_from_camera[:3, :3]
-        #: Axes of yaw, pitch and roll in the vehicle frame: its z, the camera's right and its line of sight.
-        self._axes = np.column_stack([[0.0, 0.0, 1.0], self._mounting[:, 0], self._mounting[:, 2]])
+        self._axes = turn_axes(camera)
         # Where the camera was, seen from where it is, in the axes of the later vehicle frame.
         self._rotation = moves[pair, :3, :3]
         self._behind = (moves[:, :3, :3] @ camera.position + moves[:, :3, 3] - camera.position)[pair]
@@ -129,7 +134,7 @@ def check_aim(mounted: dict[str, MountedCamera], flows: dict[str, list[Flow]]) -
 
 def _of_camera(name: str, aim: Aim) -> Finding:
     numbers = {"pairs": aim.pairs, "points": aim.points, "residual_deg": aim.residual_deg, "expanding": aim.expanding}
-    for (angle, _, _), turn, sigma in zip(_ANGLES, aim.turn_deg, aim.sigma_deg, strict=True):
+    for (angle, _, _), turn, sigma in zip(ANGLES, aim.turn_deg, aim.sigma_deg, strict=True):
         numbers |= {f"{angle}_deg": float(turn), f"{angle}_sigma_deg": float(sigma)}
     if aim.expanding < _EXPANDING:
         return Finding(
@@ -151,7 +156,7 @@ def _of_camera(name: str, aim: Aim) -> Finding:
         words = " and ".join(
             f"{abs(turn):.1f} deg (+-{sigma:.1f}) further {positive if turn > 0 else negative}"
             for (_, positive, negative), turn, sigma, wrong
-            in zip(_ANGLES, aim.turn_deg, aim.sigma_deg, off, strict=True) if wrong)
+            in zip(ANGLES, aim.turn_deg, aim.sigma_deg, off, strict=True) if wrong)
         return Finding(
             FAIL if np.abs(aim.turn_deg[off]).max() > _FAIL_DEG else WARN, "aim", name,
             f"looks {words} than its calibration says",
@@ -164,7 +169,7 @@ def _of_camera(name: str, aim: Aim) -> Finding:
             "record more driving past things that stand still",
             numbers)
     words = ", ".join(f"{angle} {turn:+.2f} (+-{sigma:.2f})" for (angle, _, _), turn, sigma, sure
-                      in zip(_ANGLES, aim.turn_deg, aim.sigma_deg, known, strict=True) if sure)
+                      in zip(ANGLES, aim.turn_deg, aim.sigma_deg, known, strict=True) if sure)
     return Finding(
         OK, "aim", name,
         f"the pictures agree with its calibration: {words} deg",

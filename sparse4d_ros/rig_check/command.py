@@ -19,9 +19,12 @@ from sparse4d_ros.rig_check.aim import check_aim
 from sparse4d_ros.rig_check.coverage import check_coverage
 from sparse4d_ros.rig_check.flow import follow
 from sparse4d_ros.rig_check.lenses import check_lenses
-from sparse4d_ros.rig_check.motion import check_motion, read_motion
+from sparse4d_ros.rig_check.moments import read_moments
+from sparse4d_ros.rig_check.motion import Motion, check_motion, read_motion
 from sparse4d_ros.rig_check.mounted import MountedCamera, mounted_cameras
 from sparse4d_ros.rig_check.mountings import check_mountings
+from sparse4d_ros.rig_check.objects import KnownObjects
+from sparse4d_ros.rig_check.overlap import check_overlaps, exchanged, find_overlaps
 from sparse4d_ros.rig_check.overlay import draw_overlay
 from sparse4d_ros.rig_check.overview import draw_overview
 from sparse4d_ros.rig_check.pictures import check_pictures, read_pictures
@@ -29,6 +32,7 @@ from sparse4d_ros.rig_check.recording import IMAGE_PATTERNS, Recording
 from sparse4d_ros.rig_check.sets import check_sets
 from sparse4d_ros.rig_check.sheet import TILE_WIDTH, draw_sheet, round_the_vehicle
 from sparse4d_ros.rig_check.stamps import check_stamps
+from sparse4d_ros.rig_check.strips import draw_strip
 from sparse4d_ros.writing import blaming, replacing, write_text
 
 _EXAMPLES = """examples:
@@ -54,7 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera-infos", metavar="PATTERN",
                         help="calibration topics (default: camera_info beside the image topic)")
     parser.add_argument("--output", type=Path, metavar="FOLDER",
-                        help="write pictures there: each camera with horizon and ground lines, the rig from above")
+                        help="write pictures there: each camera with horizon, ground lines and known objects, what "
+                             "neighbours share, the rig from above")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings with their numbers")
 
 
@@ -69,19 +74,26 @@ def run(args: argparse.Namespace) -> int:
     cameras = args.cameras or (settings.cameras if "cameras" in given else None)
     recording = Recording(args.bag, cameras, args.images, args.camera_infos)
     mounted = mounted_cameras(recording, settings)
-    sections = check(recording, mounted, settings)
+    motion = read_motion(recording, settings)
+    moments = read_moments(recording, mounted, motion, settings) if motion else []
+    shared = find_overlaps(mounted, moments)
+    sections = check(recording, mounted, motion, settings)
+    sections["Cameras against their neighbours"] = (
+        check_overlaps(shared, exchanged(mounted, moments, shared)) if motion else
+        [Finding(SKIP, "overlap", "all cameras", "without odometry pictures of different moments cannot be compared")])
     print(page(sections))
     if args.json:
         write_text(args.json, json.dumps(to_json(sections), indent=2) + "\n")
     if args.output:
-        count = write_pictures(args.output, recording, mounted, settings, sections)
+        strips = {overlap.pair.names: draw_strip(overlap, moments) for overlap in shared if len(overlap.agree)}
+        count = write_pictures(args.output, recording, mounted, motion, settings, sections, strips)
         print(f"\n{args.output}: {count} pictures, all of them on {args.output / 'check_rig.jpg'}")
     return int(worst(finding for findings in sections.values() for finding in findings) == FAIL)
 
 
-def check(recording: Recording, mounted: dict[str, MountedCamera], settings: Settings) -> dict[str, list[Finding]]:
-    """All findings by section, in the order in which one would mend them."""
-    motion = read_motion(recording, settings)
+def check(recording: Recording, mounted: dict[str, MountedCamera], motion: Motion | None, settings: Settings
+          ) -> dict[str, list[Finding]]:
+    """All findings about single cameras by section, in the order in which one would mend them."""
     if motion is None:
         aim = [Finding(SKIP, "aim", "all cameras", "without odometry the pictures' motion cannot be judged")]
     else:
@@ -115,26 +127,32 @@ def _flat(node: dict[str, object]) -> Iterator[tuple[str, object]]:
             yield name, value
 
 
-def write_pictures(folder: Path, recording: Recording, mounted: dict[str, MountedCamera], settings: Settings,
-                   sections: dict[str, list[Finding]]) -> int:
-    """A picture of each camera from the middle of the bag, the rig from above, and the sheet; returns their number."""
+def write_pictures(folder: Path, recording: Recording, mounted: dict[str, MountedCamera], motion: Motion | None,
+                   settings: Settings, sections: dict[str, list[Finding]],
+                   strips: dict[tuple[str, str], np.ndarray]) -> int:
+    """A picture of each camera from the middle of the bag, what neighbours share, the rig from above, and the sheet;
+    returns their number."""
     with blaming(folder):
         folder.mkdir(parents=True, exist_ok=True)
     drawable = {name: camera for name, camera in mounted.items() if camera.calibration is not None}
-    wanted = set()
+    wanted = {}
     for name in drawable:
         stamps = recording.cameras[name].pictures.stamps_ns
         if stamps:
-            wanted.add((name, sorted(stamps)[len(stamps) // 2]))
-    images = {name: image for name, _, image in read_pictures(recording, drawable, wanted, settings)}
+            wanted[name] = sorted(stamps)[len(stamps) // 2]
+    known = KnownObjects(recording, motion, settings.base_frame)
+    objects = {name: known.at(stamp_ns) for name, stamp_ns in wanted.items()}
+    images = {name: image for name, _, image in read_pictures(recording, drawable, wanted.items(), settings)}
     for name, image in images.items():
-        _write_picture(folder / f"{name}.jpg", draw_overlay(image, drawable[name], image.shape[1]))
+        _write_picture(folder / f"{name}.jpg", draw_overlay(image, drawable[name], image.shape[1], objects[name]))
+    for names, strip in strips.items():
+        _write_picture(folder / f"{'-'.join(names)}.jpg", strip)
     overview = draw_overview(mounted, _OVERVIEW)
     _write_picture(folder / "rig.jpg", overview)
-    views = [draw_overlay(images[name], drawable[name], TILE_WIDTH) for name in round_the_vehicle(drawable)
-             if name in images]
+    views = [draw_overlay(images[name], drawable[name], TILE_WIDTH, objects[name])
+             for name in round_the_vehicle(drawable) if name in images]
     _write_picture(folder / "check_rig.jpg", draw_sheet(views, overview, sections))
-    return len(images) + 2
+    return len(images) + len(strips) + 2
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from sparse4d_ros.rig_check.recording import Recording
 
 #: The vehicle drives so far between two pictures that are compared, and takes no longer.
 _BASELINE_M = 0.5
-_LONGEST_NS = 1_000_000_000
+LONGEST_NS = 1_000_000_000
 #: So many pairs of each camera, spread over the drive, say enough.
 _PAIRS = 40
 _POINTS = 300
@@ -58,9 +58,9 @@ def follow(recording: Recording, mounted: dict[str, MountedCamera], motion: Moti
     wanted = {*moves, *((name, earlier) for (name, _), (earlier, _) in moves.items())}
     waiting: dict[tuple[str, int], np.ndarray] = {}
     for name, stamp_ns, image in read_pictures(recording, mounted, wanted, settings):
-        grey, intrinsic = _small(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), mounted[name])
+        grey, intrinsic = small(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), mounted[name])
         waiting = {key: picture for key, picture in waiting.items()
-                   if key[0] != name or stamp_ns - key[1] <= _LONGEST_NS}
+                   if key[0] != name or stamp_ns - key[1] <= LONGEST_NS}
         waiting[name, stamp_ns] = grey
         earlier_ns, move = moves.get((name, stamp_ns), (None, None))
         if (name, earlier_ns) in waiting:
@@ -75,7 +75,7 @@ def _pairs(stamps: list[int], poses: list[np.ndarray]) -> list[tuple[int, int]]:
     pairs = []
     for before in range(len(stamps)):
         for after in range(before + 1, len(stamps)):
-            if stamps[after] - stamps[before] > _LONGEST_NS:
+            if stamps[after] - stamps[before] > LONGEST_NS:
                 break
             if np.linalg.norm(poses[after][:3, 3] - poses[before][:3, 3]) >= _BASELINE_M:
                 pairs.append((before, after))
@@ -83,7 +83,7 @@ def _pairs(stamps: list[int], poses: list[np.ndarray]) -> list[tuple[int, int]]:
     return pairs
 
 
-def _small(grey: np.ndarray, camera: MountedCamera) -> tuple[np.ndarray, np.ndarray]:
+def small(grey: np.ndarray, camera: MountedCamera) -> tuple[np.ndarray, np.ndarray]:
     """The picture at a width that is quick to follow, and its K."""
     height, width = grey.shape
     if width > 1.5 * _WIDTH:
@@ -97,14 +97,22 @@ def _between(before: np.ndarray, after: np.ndarray, intrinsic: np.ndarray, move:
     corners = cv2.goodFeaturesToTrack(before, _POINTS, 0.01, 8)
     if corners is None:
         return None
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, **_LUCAS_KANADE)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **_LUCAS_KANADE)
-    kept = (found[:, 0] > 0) & (found_back[:, 0] > 0) & (np.abs(back - corners).max(axis=(1, 2)) < _RETURN_PX)
+    there, kept = followed(before, after, corners[:, 0])
     if not kept.any():
         return None
-    return Flow(_rays(corners[kept, 0], intrinsic), _rays(there[kept, 0], intrinsic), move)
+    return Flow(rays_of(corners[kept, 0], intrinsic), rays_of(there[kept], intrinsic), move)
 
 
-def _rays(pixels: np.ndarray, intrinsic: np.ndarray) -> np.ndarray:
+def followed(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where pixels ``[n, 2]`` of one picture are in another, and which of them were followed there and back."""
+    start = np.asarray(points, dtype=np.float32)[:, None]
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **_LUCAS_KANADE)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **_LUCAS_KANADE)
+    kept = (found[:, 0] > 0) & (found_back[:, 0] > 0) & (np.abs(back - start).max(axis=(1, 2)) < _RETURN_PX)
+    return there[:, 0], kept
+
+
+def rays_of(pixels: np.ndarray, intrinsic: np.ndarray) -> np.ndarray:
+    """Unit rays ``[n, 3]`` in the camera's optical frame through pixels ``[n, 2]``."""
     rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(intrinsic).T
     return rays / np.linalg.norm(rays, axis=1, keepdims=True)

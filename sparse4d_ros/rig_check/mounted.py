@@ -53,6 +53,13 @@ class MountedCamera:
         return float(right), float(left if left >= right else left + 360.0)
 
 
+def shared_sector_deg(first: MountedCamera, second: MountedCamera) -> tuple[float, float]:
+    """Azimuths of the right and the left border of what both see; right lies left of left if they share nothing."""
+    (right_a, left_a), (right_b, left_b) = first.borders_deg(), second.borders_deg()
+    turn = 360.0 * round(((right_a + left_a) - (right_b + left_b)) / 720.0)
+    return max(right_a, right_b + turn), min(left_a, left_b + turn)
+
+
 def mounted_cameras(recording: Recording, settings: Settings) -> dict[str, MountedCamera]:
     """Every camera that a transform connects to the vehicle frame, by name."""
     found = {}

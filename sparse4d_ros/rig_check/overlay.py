@@ -1,4 +1,4 @@
-"""The calibration drawn on a camera's picture: horizon, distances on the ground, and the vehicle's axes."""
+"""The calibration drawn on a camera's picture: horizon, distances on the ground, the vehicle's axes, known objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import numpy as np
 
 from sparse4d_ros import geometry
 from sparse4d_ros.evaluation import canvas
+from sparse4d_ros.evaluation.camera_view import draw_boxes
+from sparse4d_ros.evaluation.records import FrameResult
 from sparse4d_ros.rig_check.mounted import MountedCamera
 
 GROUND_M = (5, 10, 20, 40)
@@ -20,13 +22,15 @@ _NEAR_M = 0.2
 _TEXT = 11
 
 
-def draw_overlay(image: np.ndarray, camera: MountedCamera, width: int) -> np.ndarray:
-    """The picture ``[height, width, 3]`` at a given width with lines on the plane z = 0 of the vehicle frame."""
+def draw_overlay(image: np.ndarray, camera: MountedCamera, width: int, objects: FrameResult | None) -> np.ndarray:
+    """The picture ``[height, width, 3]`` at a given width with lines on the plane z = 0 of the vehicle frame, and with
+    objects (vehicle frame, at the picture's stamp)."""
     height = round(image.shape[0] * width / image.shape[1])
     shrinks = width < image.shape[1]
     view = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    matrix = geometry.pad_intrinsic(camera.calibration.intrinsic_for(width, height)) @ geometry.inverse(
-        camera.vehicle_from_camera)
+    intrinsic, camera_from_vehicle = (camera.calibration.intrinsic_for(width, height),
+                                      geometry.inverse(camera.vehicle_from_camera))
+    matrix = geometry.pad_intrinsic(intrinsic) @ camera_from_vehicle
     turn = np.radians(np.arange(0.0, 360.5, 0.5))
     circle = np.column_stack([np.cos(turn), np.sin(turn), np.zeros_like(turn)])
     along = np.linspace(-AXIS_M, AXIS_M, 481)[:, None]
@@ -38,6 +42,8 @@ def draw_overlay(image: np.ndarray, camera: MountedCamera, width: int) -> np.nda
     shown = [_line(view, geometry.project(points, matrix), colour) for points, colour, _, _ in lines]
     for pixels, (_, colour, label, place) in zip(shown, lines, strict=True):
         _label(view, pixels, colour, label, place)
+    if objects is not None:
+        draw_boxes(view, objects, camera_from_vehicle, intrinsic)
     canvas.tag(view, camera.name, 0, 20, 14, canvas.TEXT)
     return view
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sparse4d_ros.evaluation import canvas
 from sparse4d_ros.rig_check.coverage import blind_sectors, overlaps
-from sparse4d_ros.rig_check.mounted import MountedCamera
+from sparse4d_ros.rig_check.mounted import MountedCamera, shared_sector_deg
 
 _RANGE_M = 11.0
 _SIGHT_M = 8.0
@@ -65,10 +65,7 @@ def draw_overview(mounted: dict[str, MountedCamera], size: int) -> np.ndarray:
 
 def _draw_overlap(view: np.ndarray, pixels, first: MountedCamera, second: MountedCamera, width: float) -> None:
     """The shared degrees, written at the middle of two neighbours' shared sector."""
-    (right_a, left_a), (right_b, left_b) = first.borders_deg(), second.borders_deg()
-    turn = 360.0 * round(((right_a + left_a) - (right_b + left_b)) / 720.0)
-    low, high = max(right_a, right_b + turn), min(left_a, left_b + turn)
-    x, y = pixels(_BLIND_M * _directions(np.radians((low + high) / 2)))
+    x, y = pixels(_BLIND_M * _directions(np.radians(sum(shared_sector_deg(first, second)) / 2)))
     canvas.text(view, f"{width:.0f} deg", x, y - 8, 12, canvas.TEXT, align="centre")
 
 

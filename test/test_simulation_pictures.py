@@ -9,10 +9,9 @@ from rendering import renderer_of
 
 from sparse4d_ros import boxes, cli, geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
-from sparse4d_ros.data.drive_cache import DriveCache
+from sparse4d_ros.data.drive_cache import NO_OBJECT, DriveCache
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame
-from sparse4d_ros.simulation.catalogue import NO_CLASS
 from sparse4d_ros.simulation.drive import LABEL_RANGE_M, simulate
 from sparse4d_ros.simulation.rig import REFERENCE_SIZE, default_rig
 
@@ -131,7 +130,7 @@ def test_ground_depth_follows_from_camera_height(frames):
     height = default_rig().cameras[0].vehicle_from_camera[2, 3]
     row = SIZE[1] - 1
     expected = height * view.intrinsic[1, 1] / (row + 0.5 - view.intrinsic[1, 2])
-    ground = semantics[row] == NO_CLASS
+    ground = semantics[row] == NO_OBJECT
     assert ground.any()
     # Two subpixels to a pixel: the sample sits a quarter of a pixel from its middle.
     assert np.median(np.abs(depth[row][ground] - expected)) < 0.02
@@ -156,7 +155,7 @@ def test_labels_are_seen_near_and_unique(frames):
         assert len(set(objects.instance_ids)) == len(objects.instance_ids)
         assert (np.hypot(objects.boxes[:, 0], objects.boxes[:, 1]) < LABEL_RANGE_M).all()
         assert ((objects.visibility > 0.0) & (objects.visibility <= 1.0)).all()
-        drawn = {NUSCENES_CLASSES[c] for picture in frame.semantics for c in np.unique(picture) if c != NO_CLASS}
+        drawn = {NUSCENES_CLASSES[c] for picture in frame.semantics for c in np.unique(picture) if c != NO_OBJECT}
         assert set(objects.names) <= drawn
     visibility = np.concatenate([frame.objects.visibility for frame in frames])
     assert (visibility < 0.5).mean() > 0.1 and (visibility > 0.9).mean() > 0.3
@@ -176,7 +175,7 @@ def test_an_object_is_fully_visible_when_it_stands_alone(renderer, frames):
 
     camera = default_rig().cameras[0]
     camera_from_fixed = geometry.inverse(camera.vehicle_from_camera)
-    for index, body in enumerate(body for body in bodies() if body.class_index != NO_CLASS):
+    for index, body in enumerate(body for body in bodies() if body.class_index != NO_OBJECT):
         placement = Placement()
         placement.add(body, np.array([14.0, 0.5]), 0.7 * index, np.random.default_rng(index))
         alone = placement.instances()

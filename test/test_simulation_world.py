@@ -7,8 +7,9 @@ import pytest
 
 from sparse4d_ros import boxes, geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.data.drive_cache import NO_OBJECT
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.simulation.catalogue import NO_CLASS, bodies
+from sparse4d_ros.simulation.catalogue import bodies
 from sparse4d_ros.simulation.paths import Paths, rounded
 from sparse4d_ros.simulation.rig import REFERENCE_SIZE, default_rig
 from sparse4d_ros.simulation.splits import SPLITS, check_seed
@@ -124,7 +125,7 @@ def test_another_seed_gives_another_world(world):
 def test_every_class_stands_in_every_town(seed):
     classes = World(seed, 2.0).classes
     assert set(classes) == set(range(len(NUSCENES_CLASSES))), "scenery must not be labelled, no class may lack"
-    assert NO_CLASS not in classes
+    assert NO_OBJECT not in classes
 
 
 def test_velocity_is_the_derivative_of_position(world):

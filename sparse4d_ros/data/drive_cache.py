@@ -23,6 +23,8 @@ from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 from sparse4d_ros.writing import blaming
 
 LABEL_STRIDE = 4
+#: Semantic label of a pixel that shows no object.
+NO_OBJECT = 255
 #: Label maps that a drive may have, each a file and a field of :class:`LabelledFrame`, and their types.
 MAPS = {"depth": np.float16, "semantics": np.uint8}
 

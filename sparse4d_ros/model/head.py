@@ -39,7 +39,6 @@ class HeadOutput(NamedTuple):
     quality: list[Tensor | None]  #: ``[bs, N, 2]`` logits: centerness, yawness; None where not computed
     bank: Bank                    #: the next frame's state
     kept_rows: Tensor             #: ``[bs, Nt]`` rows of this frame that the bank kept, in its order
-    row_confidence: Tensor        #: ``[bs, N]`` what the bank ranked the rows by
     recent: Tensor                #: ``[bs]`` bool: rows 0..Nt-1 continue the bank's instances
     features: Tensor              #: ``[bs, N, E]`` after the last decoder
 
@@ -158,6 +157,6 @@ class Sparse4DHead(nn.Module):
             if index > 0:
                 # From here on the keys' positions are those of the refined instances, their features stay cached.
                 cached_embedding = embedding[:, :config.num_temporal]
-        next_bank, kept_rows, confidence = store(
+        next_bank, kept_rows = store(
             x[:, :count], anchors[:, :count], classes[:, :count], bank, config.confidence_decay)
-        return HeadOutput(out_anchors, out_classes, out_quality, next_bank, kept_rows, confidence, recent, x)
+        return HeadOutput(out_anchors, out_classes, out_quality, next_bank, kept_rows, recent, x)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-NUM_FIXED = 7
-
 
 class KeyPoints(nn.Module):
     """Seven fixed and some learnable points, relative to the box's size, turned with its yaw.

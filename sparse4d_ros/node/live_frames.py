@@ -121,7 +121,7 @@ class LiveFrames:
     def _frame(self, reference_ns: int, stamps: Mapping[str, int], vehicle_frame: str, problems: list[str]) -> Frame:
         """Decode and find the poses; cameras without a usable picture have none in the frame."""
         if reference_ns < self._shown_ns - REWIND_NS:  # a recording began anew
-            self._transforms.clear()
+            self._transforms.go_back((reference_ns + self._shown_ns) // 2)
         self._shown_ns = reference_ns
         images: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         entries = {}

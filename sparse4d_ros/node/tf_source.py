@@ -50,12 +50,11 @@ class TransformSource(ABC):
         """Newest time at which the way is known; 0 if it is static."""
 
     @abstractmethod
-    def clear(self) -> None:
-        """Forget what moves; static transforms stay."""
-
-    @abstractmethod
     def go_back(self, until_ns: int) -> None:
-        """Time went back: forget what moves, but for what has come since, with stamps up to ``until_ns``."""
+        """Time went back: forget what moves, but for what has come since, with stamps up to ``until_ns``.
+
+        Static transforms stay.
+        """
 
     @property
     @abstractmethod
@@ -137,9 +136,6 @@ class BufferTransformSource(TransformSource):
     def latest_time_ns(self, target: str, source: str) -> int:
         return self.buffer.get_latest_common_time(target, source)
 
-    def clear(self) -> None:
-        self.buffer.clear()
-
     def go_back(self, until_ns: int) -> None:
         self.buffer.go_back(until_ns)
         self._notify()
@@ -212,12 +208,9 @@ class Tf2TransformSource(TransformSource):
     def latest_time_ns(self, target: str, source: str) -> int:
         return self._call(self.buffer.get_latest_common_time, target, source).nanoseconds
 
-    def clear(self) -> None:
-        self.buffer.clear()
-
     def go_back(self, until_ns: int) -> None:
         since = self._recent.since(until_ns)
-        self.clear()
+        self.buffer.clear()
         for transform in since:
             self.buffer.set_transform(transform, "/tf")
 

@@ -12,11 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.data.drive_cache import NO_OBJECT
 from sparse4d_ros.simulation import scenery, street_users, vehicles
 from sparse4d_ros.simulation.shapes import Mesh
-
-#: Semantic value of everything that is no object.
-NO_CLASS = 255
 
 # (hue range, saturation range, value range) families a body's colour is drawn from.
 _PAINT = ((0.0, 1.0, 0.0, 0.10, 0.75, 1.0), (0.0, 1.0, 0.0, 0.12, 0.25, 0.6), (0.97, 1.03, 0.7, 0.95, 0.5, 0.8),
@@ -35,7 +33,7 @@ class Body:
 
     index: int
     mesh: Mesh
-    #: Index in NUSCENES_CLASSES, or NO_CLASS.
+    #: Index in NUSCENES_CLASSES, or NO_OBJECT.
     class_index: int
     palette: tuple[tuple[float, ...], ...]
     #: Relative standard deviation of length, width and height.
@@ -69,7 +67,7 @@ def bodies() -> tuple[Body, ...]:
     for name, meshes, palette, spread in groups:
         found += [Body(len(found) + i, mesh, NUSCENES_CLASSES.index(name), palette, spread)
                   for i, mesh in enumerate(meshes)]
-    found += [Body(len(found) + i, mesh, NO_CLASS, _AS_MODELLED, (0.0, 0.0, 0.0))
+    found += [Body(len(found) + i, mesh, NO_OBJECT, _AS_MODELLED, (0.0, 0.0, 0.0))
               for i, mesh in enumerate(scenery.meshes())]
     return tuple(found)
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from sparse4d_ros import boxes, geometry
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.data.drive_cache import NO_OBJECT
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 from sparse4d_ros.simulation import visibility
 from sparse4d_ros.simulation.actors import Instances, in_view
-from sparse4d_ros.simulation.catalogue import NO_CLASS, Body
+from sparse4d_ros.simulation.catalogue import Body
 from sparse4d_ros.simulation.renderer import Picture, Renderer
 from sparse4d_ros.simulation.rig import REFERENCE_SIZE, Rig
 from sparse4d_ros.simulation.scene import Scene
@@ -151,5 +152,5 @@ def _labels(world: Scene, table: np.ndarray, pictures: list[Picture],
 
 
 def _semantics(picture: Picture, world: Scene) -> np.ndarray:
-    lookup = np.concatenate([[NO_CLASS], world.classes]).astype(np.uint8)
+    lookup = np.concatenate([[NO_OBJECT], world.classes]).astype(np.uint8)
     return lookup[picture.ids]

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from sparse4d_ros.training.losses import binary_focal_loss
 
-#: Semantic label of a pixel that shows no object.
-NO_OBJECT = 255
 #: A class with fewer cells in a batch is weighed as if it had so many.
 _MIN_CELLS = 20.0
 

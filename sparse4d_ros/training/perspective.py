@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
+from sparse4d_ros.data.drive_cache import NO_OBJECT
 from sparse4d_ros.model.depth import REFERENCE_FOCAL
 from sparse4d_ros.training.targets import Targets
 
@@ -57,7 +58,7 @@ def object_cells(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor,
     ``depth`` and ``semantics`` are ``[bs, C, h, w]`` with one value per ``stride`` pixels,
     ``projection [bs, C, 4, 4]`` takes model points to pixels.
     """
-    shown = (semantics < 255) & torch.isfinite(depth) & (depth > 0)
+    shown = (semantics != NO_OBJECT) & torch.isfinite(depth) & (depth > 0)
     cells = shown.nonzero()
     if len(cells) > _MAX_CELLS:
         # By squared depth: a near and a far object of one size then have the same number of cells.
@@ -118,7 +119,7 @@ def cells_beside(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor,
     frame, camera, number, draw = inside.nonzero().unbind(1)
     line, column = line[frame, camera, number, draw], column[frame, camera, number, draw]
     # Nothing may stand before the place, and no object on it.
-    free = (semantics[frame, camera, line, column] == 255)
+    free = (semantics[frame, camera, line, column] == NO_OBJECT)
     free &= depth[frame, camera, line, column] > z[frame, camera, number] - 1.0
     return ObjectCells(frame[free], camera[free], line[free], column[free], number[free])
 

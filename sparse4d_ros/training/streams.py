@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sparse4d_ros.data.drive_cache import LABEL_STRIDE, DriveCache
+from sparse4d_ros.data.drive_cache import LABEL_STRIDE, NO_OBJECT, DriveCache
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.geometry import inverse, pad_intrinsic
 from sparse4d_ros.training.augmentation import (
@@ -253,7 +253,7 @@ class Streams:
             boxes=augmentation.boxes(objects.boxes[keep]), classes=number[keep],
             instances=objects.instance_ids[keep],
             depth=self._warp_maps(drive.depth, index, matrix, np.float32, np.inf),
-            semantics=self._warp_maps(drive.semantics, index, matrix, np.uint8, 255),
+            semantics=self._warp_maps(drive.semantics, index, matrix, np.uint8, NO_OBJECT),
         )
 
     def _warp_maps(self, maps: np.ndarray | None, index: int, matrix: np.ndarray, dtype: type, outside: float

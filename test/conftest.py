@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _skip_what_lacks_a_package(report: pytest.CollectReport | pytest.TestReport, path: object) -> None:
     """`colcon test` has only the packages with a rosdep key; `make test` has all, and fails if one is missing."""
-    lacks = re.search(r"ModuleNotFoundError: No module named '(\w+)", str(report.longrepr)) if report.failed else None
+    lacks = re.search(r"ModuleNotFoundError: No module named '(\w+)'", str(report.longrepr)) if report.failed else None
+    # A module within a package that is there is no missing package but our mistake.
     if lacks and lacks[1] != "sparse4d_ros" and not os.environ.get("SPARSE4D_REQUIRE_ROS"):
         reason = f"Skipped: the Python package {lacks[1]} is not installed; `make test` brings it"
         report.outcome, report.longrepr = "skipped", (str(path), 0, reason)

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ModuleNotFoundError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 from sparse4d_ros.node import messages, qos, topics
 from sparse4d_ros.node.cameras import Camera, CameraError

@@ -30,8 +30,11 @@ class ParameterServer:
         for name, value in self._values().items():
             value = list(value) if isinstance(value, tuple) else value
             node.declare_parameter(name, value, _descriptor(name), ignore_override=True)
-        node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._apply)
+        if hasattr(node, "add_post_set_parameters_callback"):
+            node.add_on_set_parameters_callback(self._check)
+            node.add_post_set_parameters_callback(self._apply)
+        else:  # Humble
+            node.add_on_set_parameters_callback(self._check_and_apply)
 
     def _values(self) -> dict[str, object]:
         """Every parameter with its value; of one per camera or class, those that were given."""
@@ -53,6 +56,12 @@ class ParameterServer:
 
     def _apply(self, changes: list[Parameter]) -> None:
         self.settings = parameters.settings_from(self._values() | _ours(changes))
+
+    def _check_and_apply(self, changes: list[Parameter]) -> SetParametersResult:
+        result = self._check(changes)
+        if result.successful:
+            self._apply(changes)
+        return result
 
 
 def _ours(changes: list[Parameter]) -> dict[str, object]:

@@ -180,6 +180,7 @@ def test_small_socket_buffers_and_slow_governors_are_warnings(tmp_path):
     assert doctor_machine.sockets(tmp_path / "none") == []
     governor = tmp_path / "cpu0" / "cpufreq" / "scaling_governor"
     governor.parent.mkdir(parents=True)
+    (tmp_path / "cpu1" / "cpufreq" / "scaling_governor").mkdir(parents=True)  # cannot be read, as of a CPU that is off
     for value, verdict in (("powersave", "WARN"), ("performance", "OK")):
         governor.write_text(value + "\n")
         assert clocks(tmp_path)[0].level == verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,11 +16,14 @@ def clocks(folder: Path = Path("/sys/devices/system/cpu")) -> list[Finding]:
 
 
 def _governors(folder: Path) -> list[Finding]:
-    governors = sorted({path.read_text().strip() for path in folder.glob("cpu[0-9]*/cpufreq/scaling_governor")})
+    governors = set()
+    for path in folder.glob("cpu[0-9]*/cpufreq/scaling_governor"):
+        with contextlib.suppress(OSError):  # of a CPU that the power mode has switched off
+            governors.add(path.read_text().strip())
     if not governors:
         return []
     slow = "powersave" in governors or "conservative" in governors
-    return [Finding(WARN if slow else OK, "machine", "CPU governor", ", ".join(governors),
+    return [Finding(WARN if slow else OK, "machine", "CPU governor", ", ".join(sorted(governors)),
                     "cpupower frequency-set -g performance (a Jetson: jetson_clocks)" if slow else "")]
 
 

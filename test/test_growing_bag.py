@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from types import SimpleNamespace
 
 import bag_cases
 import numpy as np
 import pytest
 from test_full_disk import full_after
 
-from sparse4d_ros.data import bag_files
+from sparse4d_ros.data import bag_files, growing_bag
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.growing_bag import GrowingBag
 from sparse4d_ros.errors import UserError
 
 FRAMES = 6
+
+
+@pytest.fixture(autouse=True)
+def steady(monkeypatch):
+    """The steady clock stands unless a test lets it run: parts end by log times alone."""
+    clock = SimpleNamespace(ns=0)
+    monkeypatch.setattr(growing_bag, "monotonic_ns", lambda: clock.ns)
+    return clock
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +101,17 @@ def test_a_disk_that_is_nearly_full_ends_the_recording_with_everything_in_it(mes
     with pytest.raises(UserError, match="nearly full"), GrowingBag(tmp_path / "other", keep_free=2e9) as bag:
         write(bag, messages)
     assert not bag.path.exists()  # nothing fitted
+
+
+def test_parts_end_and_the_disk_is_looked_at_while_log_times_stand_still(messages, tmp_path, monkeypatch, steady):
+    usage, looks = namedtuple("usage", "total used free"), []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: looks.append(steady.ns) or usage(1e12, 1e12, 1e12))
+    topic, kind, log_ns, raw = messages[-1]
+    with GrowingBag(tmp_path / "drive", part_s=2.0) as bag:
+        for second in range(6):
+            steady.ns = second * 1_000_000_000
+            bag.write(topic, kind, log_ns, raw)
+    assert bag.parts == 3 and len(looks) == 6
 
 
 def test_an_error_of_the_caller_keeps_what_was_recorded(messages, tmp_path):

@@ -200,14 +200,62 @@ def test_of_two_nodes_one_must_be_chosen(recorded, tmp_path):
     assert len(other.results) == 4 and other.model == "" and other.complaints == ()
 
 
+def altered(recorded, path, change):
+    """A copy of a recorded drive, its results altered."""
+    with bag_files.open_bag(recorded) as reader, GrowingBag(path) as bag:
+        for item, log_ns, raw in bag_files.messages(reader, reader.connections):
+            if item.topic == OBJECTS:
+                message = bag_files.deserialize(reader, item, raw)
+                change(message)
+                raw = bytes(typestore().serialize_cdr(message, item.msgtype))
+            bag.write(item.topic, item.msgtype, log_ns, bytes(raw), latched=item.topic == "/tf_static")
+    return path
+
+
+def test_frames_have_the_stamps_of_the_camera_whose_stamps_the_results_bear(recorded, tmp_path):
+    frame = bag_cases.frame(0).frame
+    back = next(camera for camera in frame.cameras if camera.name == "back")
+
+    def change(message):
+        types = typestore().types
+        at_ns = ros_messages.stamp_ns(message.header.stamp) + back.stamp_ns - frame.stamp_ns
+        message.header.stamp = ros_messages.header(at_ns, "").stamp
+        message.cameras = [types["sparse4d_ros/msg/CameraInput"](name, 0, ros_messages.header(stamp_ns, "").stamp, 0.0)
+                           for name, stamp_ns in (("front", at_ns - 1), ("back", at_ns), ("back_left", at_ns + 1))]
+
+    bag = altered(recorded, tmp_path / "drive", change)
+    assert read_recorded(bag).reference_camera == "back" != frame.cameras[0].name
+    assert cli.main(["record-demo", "--bag", str(bag), "--output", str(tmp_path / "demo"), "--stills", "0"]) == 0
+    assert len(load_results(tmp_path / "demo" / "tracks.npz")) == FRAMES - len(UNSEEN)
+
+
+def test_results_of_no_frame_and_of_another_frame_of_reference_are_told(recorded, tmp_path, capsys):
+    def late(message):
+        message.header.stamp.nanosec += 7 if message.sequence == 2 else 0
+
+    bag = altered(recorded, tmp_path / "late", late)
+    assert cli.main(["record-demo", "--bag", str(bag), "--output", str(tmp_path / "demo"), "--stills", "0"]) == 0
+    assert "1 recorded results belong to no frame: another camera than front gave" in capsys.readouterr().out
+    bag = altered(recorded, tmp_path / "odom", lambda message: setattr(message.header, "frame_id", "odom"))
+    assert cli.main(["record-demo", "--bag", str(bag), "--output", str(tmp_path / "other")]) == 2
+    assert f"the results on {OBJECTS} are in odom (the node's output_frame)" in capsys.readouterr().err
+
+
+def test_results_are_missed_by_their_numbers_which_may_begin_anew(recorded, tmp_path):
+    bag = altered(recorded, tmp_path / "drive", lambda message: setattr(
+        message, "sequence", {0: 500, 2: 502, 10: 0, 11: 1}[message.sequence]))
+    assert read_recorded(bag).remarks[1:] == ("1 results of the node are not in the recording",)
+
+
 def test_gaps_are_told_and_the_fullest_frames_are_apart():
     report = DriveReport(0.3)
     for index in (0, 1, 2, 3, 4, 5, 14):
         item = bag_cases.frame(index)
         assert report.add(item.frame, viewer_cases.result_of(item), "")
     times_ns = [bag_cases.START_NS + index * bag_cases.INTERVAL_NS for index in range(15)]
-    assert report.problems([Complaint("early", ((times_ns[0] - 1, ""),)), Complaint("late", ((times_ns[5], ""),))]) == [
-        "no frame from 1.0 s to 2.8 s", "late (once, at 1.0 s)"]
+    early, late = (times_ns[0] - 1, "front", "front: 7 s ago"), (times_ns[5], "back", "back: 2 s ago")
+    assert report.problems([Complaint((early,)), Complaint((early, late))]) == [
+        "no frame from 1.0 s to 2.8 s", "back: 2 s ago (once, at 1.0 s)"]
     assert report.fullest(2) == [times_ns[1], times_ns[5]]  # of those with two objects; 2 and 4 are too near to 1
     blind = dataclasses.replace(bag_cases.frame(15).frame, cameras=())
     assert not report.add(blind, None, "refused")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import signal
 import subprocess
 import sys
-import time
+import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import cv2
@@ -15,7 +17,7 @@ import needs_ros  # noqa: F401
 import numpy as np
 import pytest
 from fake_engine import NAMES
-from fake_vehicle import MS, FakeVehicle, S, ego_pose, picture
+from fake_vehicle import MS, WITHIN_S, FakeVehicle, S, ego_pose, picture
 from node_harness import Harness, ros_context, wait_until
 from test_viewer_live import PATTERNS, RAW, answer
 
@@ -55,23 +57,29 @@ def test_a_drive_is_recorded_until_ctrl_c_and_reads_as_a_drive(harness, patterns
     try:
         assert process.stdout.readline() == f"recording 18 topics into {bag}; Ctrl-C ends it\n"
         vehicle = FakeVehicle(harness.helper, topic_pattern=patterns, transport=transport_of(patterns))
-        objects = harness.helper.create_publisher(TrackedObject3DArray, OBJECTS, 5)
-        assert wait_until(lambda: vehicle.connected() and objects.get_subscription_count() > 0, 60.0)
-        stamps = [100 * S + index * 200 * MS for index in range(8)]
-        for stamp_ns in stamps:
-            vehicle.publish(stamp_ns)
-            objects.publish(answer(stamp_ns))
-            time.sleep(0.1)
-        time.sleep(1.0)  # the other process hears them later
+        objects = harness.helper.create_publisher(TrackedObject3DArray, OBJECTS, 200)
+        assert wait_until(lambda: vehicle.connected() and objects.get_subscription_count() > 0)
+        heard = queue.SimpleQueue()
+        threading.Thread(target=lambda: [heard.put(line) for line in process.stdout], daemon=True).start()
+        stamps, said = [], ""
+        while len(stamps) < 200 and "new messages" not in said:  # a status every five seconds: others come first
+            stamps.append(100 * S + len(stamps) * 200 * MS)
+            vehicle.publish(stamps[-1])
+            objects.publish(answer(stamps[-1]))
+            with suppress(queue.Empty):
+                said += heard.get(timeout=0.1)
+        while " 0 new messages" not in said:  # all that was sent is there
+            said += heard.get(timeout=WITHIN_S)
         process.send_signal(signal.SIGINT)
-        said, problems = process.communicate(timeout=60)
-        assert process.returncode == 0 and problems == ""
+        assert process.wait(timeout=WITHIN_S) == 0 and process.stderr.read() == ""
+        while "GB of messages" not in said:
+            said += heard.get(timeout=WITHIN_S)
     finally:
         process.kill()
     front = patterns[0].format(name="front") + (" as /camera/front/image/compressed" if patterns is RAW else "")
-    assert re.search(rf" [4-8]  {front}\n", said) and f"{bag}: 0.00 GB of messages in 1 files" in said
+    assert re.search(rf" \d+  {front}\n", said) and f"{bag}: 0.00 GB of messages in 1 files" in said
     frames = [item.frame for item in BagDrive(bag)]  # pictures are best effort
-    assert len(frames) >= 4 and {frame.stamp_ns for frame in frames} <= set(stamps)
+    assert len(frames) >= 2 and {frame.stamp_ns for frame in frames} <= set(stamps)
     for frame in frames:
         assert np.allclose(frame.fixed_from_vehicle, ego_pose(frame.stamp_ns), atol=1e-6)
         for camera in frame.cameras:
@@ -88,16 +96,26 @@ class Scene:
     def __init__(self, harness: Harness, folder, patterns=PATTERNS) -> None:
         args = record.build_parser().parse_args(
             ["--output", str(folder / "drive"), "--images", patterns[0], "--camera-infos", patterns[1]])
+        self.patterns = patterns
         self.vehicle = FakeVehicle(harness.helper, topic_pattern=patterns, transport=transport_of(patterns))
         self.bag = GrowingBag(args.output)
         self.recorder = record.Recorder(harness.helper, channels_of(named_inputs(args)), self.bag)
         assert wait_until(self.vehicle.connected)
 
     def drive(self, stamp_ns: int, **how) -> None:
-        """One set of pictures, written."""
+        """One set of pictures and what belongs to it, written."""
+        before = self.recorder._heard.copy()
+        topics = ["/tf", *(pattern.format(name=name) for pattern in self.patterns
+                           for name in NAMES if name not in how.get("skip", ()))]
         self.vehicle.publish(stamp_ns, **how)
-        while self.recorder.write(1.0):
-            pass
+
+        def written() -> bool:
+            while self.recorder.write(0.0):
+                pass
+            heard = self.recorder._heard
+            return heard["/tf_static"] > 0 and all(heard[topic] > before[topic] for topic in topics)
+
+        assert wait_until(written)
 
 
 def test_a_topic_that_falls_silent_is_named(harness, tmp_path):
@@ -133,6 +151,8 @@ def test_a_picture_that_cannot_be_made_a_jpeg_is_told_and_the_rest_recorded(harn
 
     with scene.bag:
         scene.drive(100 * S, change=change)
+        said = scene.recorder.status()
+    assert "/camera/back" not in said.partition("; not recorded: pictures of /camera/back/image_raw: ")[0]
     assert "not recorded: pictures of /camera/back/image_raw: camera 'back': encoding '16UC1' is not supported" in \
         scene.recorder.report()
     with bag_files.open_bag(scene.bag.path) as reader:
@@ -144,10 +164,10 @@ def test_a_picture_that_cannot_be_made_a_jpeg_is_told_and_the_rest_recorded(harn
         assert message.header.frame_id == "front_optical_frame" and cv2.imdecode(message.data, 1) is not None
 
 
-def test_log_times_never_fall_and_simulated_time_is_waited_for(harness, tmp_path):
-    scene = Scene(harness, tmp_path)
+def test_log_times_never_fall_and_simulated_time_is_waited_for(harness, tmp_path, monkeypatch):
     now = SimpleNamespace(nanoseconds=0)
-    scene.recorder._clock = SimpleNamespace(now=lambda: now)
+    monkeypatch.setattr(harness.helper, "get_clock", lambda: SimpleNamespace(now=lambda: now))
+    scene = Scene(harness, tmp_path)
     scene.vehicle.publish(100 * S, info=False)
     with scene.bag:
         assert wait_until(lambda: scene.recorder._queue.qsize() >= 7)
@@ -166,7 +186,10 @@ def test_log_times_never_fall_and_simulated_time_is_waited_for(harness, tmp_path
 
 @pytest.mark.parametrize("words, text", [
     (["--cameras", " ,"], "--cameras names no camera"), (["--output", "."], "exists already"),
-    (["--images", "/image"], "--images /image would be one topic")])
+    (["--images", "/image"], "--images /image would be one topic"),
+    (["--cameras", "front-left,back"], "--images makes '/camera/front-left/image/compressed', which is no name of"),
+    (["--node", "/"], "--node makes '//output/objects', which is no name of"),
+    (["--keep-free", "nan"], "--keep-free is nan")])
 def test_bad_input_is_a_sentence(tmp_path, capsys, words, text, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert record.main(["--output", "drive", *words]) == 2

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import yaml
@@ -20,9 +21,24 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.writing import blaming, write_text
 
 PART_S = 60.0
-#: So often, in log time, free space is looked at and the disk is made to take what it was given: a part shall not end
-#: with a minute's worth of writing.
+#: So often free space is looked at and the disk is made to take what it was given: a part shall not end with a
+#: minute's worth of writing.
 _LOOK_NS = 1_000_000_000
+
+
+class _Since:
+    """How long ago something was, by log times or by the steady clock: log times can stand still."""
+
+    def __init__(self) -> None:
+        self._log_ns = self._steady_ns = 0
+
+    def over(self, log_ns: int, limit_ns: int) -> bool:
+        """Whether it is ``limit_ns`` ago by either."""
+        return max(log_ns - self._log_ns, monotonic_ns() - self._steady_ns) >= limit_ns
+
+    def begin(self, log_ns: int) -> None:
+        """It is now."""
+        self._log_ns, self._steady_ns = log_ns, monotonic_ns()
 
 
 class GrowingBag:
@@ -35,7 +51,7 @@ class GrowingBag:
         self.path = Path(path)
         self._part_ns, self._keep_free = round(part_s * 1e9), keep_free
         self._part: BagOutput | None = None
-        self._part_begin_ns = self._looked_ns = 0
+        self._begun, self._looked = _Since(), _Since()
         self._metadata: dict[str, Any] = {}
         #: Bytes of messages that were taken.
         self.size = 0
@@ -68,15 +84,15 @@ class GrowingBag:
         ``UserError`` if the disk is as full as it may be (all that was written before is kept) or cannot be written
         to (the part that was being written is lost).
         """
-        if log_ns - self._looked_ns >= _LOOK_NS:
-            self._looked_ns = log_ns
+        if self._looked.over(log_ns, _LOOK_NS):
+            self._looked.begin(log_ns)
             self._check_space()
             if self._part:
                 _sync(self._part.file)
-        if not self._part or log_ns - self._part_begin_ns >= self._part_ns:
+        if not self._part or self._begun.over(log_ns, self._part_ns):
             self._end_part()
             self._part = BagOutput(self.path / f"{self.path.name}_{self.parts}").__enter__()
-            self._part_begin_ns = log_ns
+            self._begun.begin(log_ns)
         try:
             self._part.put_raw(topic, kind, log_ns, raw, latched=latched)
             self._part.flush()
@@ -105,14 +121,20 @@ class GrowingBag:
             file.rename(self.path / file.name)
         metadata = _joined(self._metadata, found) if self._metadata else found
         write_text(self.path / "metadata.yaml", yaml.safe_dump({"rosbag2_bagfile_information": metadata}))
+        _sync(self.path / "metadata.yaml")
+        _sync(self.path)
         self._metadata = metadata
         shutil.rmtree(part.path)
 
 
-def _sync(file: Path) -> None:
-    """Have the disk hold what was written to a file."""
-    with blaming(file), file.open("rb") as handle:
-        os.fsync(handle.fileno())
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or which files a folder has."""
+    with blaming(path):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ _OUTPUT, _MODEL_INFO, _DIAGNOSTICS = "/output/objects", "/model_info", "/diagnos
 #: Bits of TrackedObject3DArray.flags that tell of something wrong.
 _FLAGS = {1: "lack a camera", 4: "were made with an ego motion continued from the last poses",
           8: "came at a rate outside the model's range"}
+#: CameraInput.OK.
+_OK = 0
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -26,10 +29,8 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 class Complaint:
     """A diagnostic that was not OK; texts that differ in numbers, or in the camera's name, are one."""
 
-    #: As it came first.
-    text: str
-    #: Each time that it came, as stamps of results, and the camera that it came for ("" for none).
-    times: tuple[tuple[int, str], ...]
+    #: Each time that it came, as a stamp of results, the camera that it came for ("" for none), and as it came.
+    times: tuple[tuple[int, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Recorded:
     topic: str
     #: Frame of the boxes.
     frame_id: str
+    #: Camera whose stamps most results bear; None if the bag has no pictures under its name.
+    reference_camera: str | None
     #: In order of time.
     results: tuple[FrameResult, ...]
     #: Name, version and backend; empty where the bag does not tell.
@@ -56,6 +59,7 @@ def read_recorded(path: str | Path, topic: str | None = None) -> Recorded:
         topic = _choose(path, nodes, topic)
         node = topic.removesuffix(_OUTPUT)
         wanted = (topic, node + _MODEL_INFO, _DIAGNOSTICS)
+        pictured = {name.split("/")[2] for name in reader.topics if name.startswith("/camera/") and "/image" in name}
         results, logged_ns, complaints, model = [], [], [], ""
         for connection, log_ns, raw in bag_files.messages(
                 reader, [item for item in reader.connections if item.topic in wanted]):
@@ -74,7 +78,10 @@ def read_recorded(path: str | Path, topic: str | None = None) -> Recorded:
     delay_ns = int(np.median([at - stamp_ns(message.header.stamp)
                               for at, message in zip(logged_ns, results, strict=True)]))
     found = sorted(map(from_message, results), key=lambda result: result.stamp_ns)
-    return Recorded(topic, results[0].header.frame_id, tuple(found), model,
+    references = Counter(camera.name for message in results for camera in message.cameras
+                         if camera.state == _OK and camera.stamp == message.header.stamp)
+    reference = next((name for name, _ in references.most_common() if name in pictured), None)
+    return Recorded(topic, results[0].header.frame_id, reference, tuple(found), model,
                     _grouped([(at - delay_ns, camera, text) for at, camera, text in complaints]), _remarks(results))
 
 
@@ -90,20 +97,17 @@ def _choose(path: str | Path, nodes: list[str], topic: str | None) -> str:
 
 def _grouped(complaints: list[tuple[int, str, str]]) -> tuple[Complaint, ...]:
     """One for each sentence, the most frequent first."""
-    texts: dict[str, str] = {}
-    times: dict[str, list[tuple[int, str]]] = {}
+    times: dict[str, list[tuple[int, str, str]]] = {}
     for at_ns, camera, text in complaints:
         sentence = _NUMBER.sub("#", re.sub(rf"\b{re.escape(camera)}\b", "#", text) if camera else text)
-        texts.setdefault(sentence, text)
-        times.setdefault(sentence, []).append((at_ns, camera))
-    return tuple(Complaint(texts[sentence], tuple(of))
-                 for sentence, of in sorted(times.items(), key=lambda item: -len(item[1])))
+        times.setdefault(sentence, []).append((at_ns, camera, text))
+    return tuple(Complaint(tuple(of)) for of in sorted(times.values(), key=len, reverse=True))
 
 
 def _remarks(messages: list) -> tuple[str, ...]:
     flagged = Counter(bit for message in messages for bit in _FLAGS if message.flags & bit)
     remarks = [f"{flagged[bit]} of {len(messages)} results {words}" for bit, words in _FLAGS.items() if flagged[bit]]
-    numbers = [message.sequence for message in messages]
-    if lost := max(numbers) - min(numbers) + 1 - len(set(numbers)):
+    # They begin again at 0 when the node is configured anew.
+    if lost := sum(max(after.sequence - before.sequence - 1, 0) for before, after in pairwise(messages)):
         remarks.append(f"{lost} results of the node are not in the recording")
     return tuple(remarks)

@@ -6,7 +6,11 @@ import argparse
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
@@ -43,10 +47,19 @@ def named_inputs(args: argparse.Namespace) -> Inputs:
         if "{name}" not in pattern and len(names) > 1:
             raise UserError(f"{option} {pattern} would be one topic for all cameras; {{name}} stands for a camera's")
     return Inputs(
-        objects=topics.OBJECTS.replace("~", "/" + args.node.strip("/")),
-        images={name: args.images.replace("{name}", name) for name in names},
-        camera_infos={name: args.camera_infos.replace("{name}", name) for name in names},
+        objects=_topic("--node", topics.OBJECTS.replace("~", "/" + args.node.strip("/"))),
+        images={name: _topic("--images", args.images.replace("{name}", name)) for name in names},
+        camera_infos={name: _topic("--camera-infos", args.camera_infos.replace("{name}", name)) for name in names},
         transport="compressed" if args.images.endswith("/compressed") else "raw")
+
+
+def _topic(option: str, topic: str) -> str:
+    try:
+        validate_topic_name(topic)
+        validate_full_topic_name(expand_topic_name(topic, topics.NODE_NAME, "/"))
+    except InvalidTopicNameException as error:
+        raise UserError(f"{option} makes {topic!r}, which is no name of a topic: {error}") from error
+    return topic
 
 
 @dataclass(frozen=True)

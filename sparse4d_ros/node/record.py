@@ -65,6 +65,7 @@ class Recorder:
         self.lost: Counter[str] = Counter()
         #: Why pictures could not be recorded, the last of each topic.
         self.refused: dict[str, str] = {}
+        self._heard: Counter[str] = Counter()
         for channel in channels:
             node.create_subscription(channel.kind, channel.topic, lambda raw, channel=channel: self._on(channel, raw),
                                      channel.profile, raw=True)
@@ -89,6 +90,7 @@ class Recorder:
         except queue.Empty:
             return False
         self._taken += len(raw)
+        self._heard[channel.topic] += 1
         if at_ns:
             self._back_ns = max(self._back_ns, self._came_ns - at_ns)
             self._came_ns = at_ns
@@ -106,12 +108,12 @@ class Recorder:
         """What came since the last status, and what did not."""
         if not self._clock.now().nanoseconds:
             return f"use_sim_time is set; {nothing_on(['/clock'])}"
-        fresh = self.written - self._before
-        self._before = self.written.copy()
+        heard = self._heard + self.lost
+        fresh, self._before = heard - self._before, heard
         silent = [channel.topic for channel in self._channels
-                  if channel.expected and not (self.written if channel.latched else fresh)[channel.topic]]
-        return f"{self._bag.size / _GB:.2f} GB, {sum(fresh.values())} new messages" + \
-            (f"; {nothing_on(silent)}" if silent else "")
+                  if channel.expected and not (heard if channel.latched else fresh)[channel.topic]]
+        return "; ".join([f"{self._bag.size / _GB:.2f} GB, {sum(fresh.values())} new messages",
+                          *([nothing_on(silent)] if silent else []), *self._refusals()])
 
     def report(self) -> str:
         """Messages by topic, and everything that is not as it should be."""
@@ -120,10 +122,13 @@ class Recorder:
                  if channel.expected or self.written[channel.topic]]
         lines += [f"lost: {count} messages of {topic}, which came faster than they could be written"
                   for topic, count in self.lost.items()]
-        lines += [f"not recorded: pictures of {topic}: {why}" for topic, why in self.refused.items()]
+        lines += self._refusals()
         if self._back_ns > 0:
             lines.append(f"the clock went back by {self._back_ns * 1e-9:.1f} s: a player will not keep time there")
         return "\n".join(lines)
+
+    def _refusals(self) -> list[str]:
+        return [f"not recorded: pictures of {topic}: {why}" for topic, why in self.refused.items()]
 
 
 def _as_jpeg(channel: Channel, raw: bytes) -> bytes:
@@ -139,13 +144,15 @@ def _as_jpeg(channel: Channel, raw: bytes) -> bytes:
 def record(args: argparse.Namespace, stop: threading.Event) -> None:
     """Record until ``stop`` is set; ``UserError`` when the disk is full (what came before is kept), or if nothing
     came."""
+    if not 0 <= args.keep_free < float("inf"):
+        raise UserError(f"--keep-free is {args.keep_free:g}; it must be a number of gigabytes, 0 or more")
     channels = channels_of(named_inputs(args))
     node, executor = Node("sparse4d_record", start_parameter_services=False), SingleThreadedExecutor()
     executor.add_node(node)
     bag = GrowingBag(args.output, keep_free=round(args.keep_free * _GB))
-    recorder = Recorder(node, channels, bag)
-    receiving = threading.Thread(target=_receive, args=(executor, stop), name="record_topics")
     try:
+        recorder = Recorder(node, channels, bag)
+        receiving = threading.Thread(target=_receive, args=(executor, stop), name="record_topics")
         with bag:
             print(f"recording {len(channels)} topics into {args.output}; Ctrl-C ends it", flush=True)
             receiving.start()

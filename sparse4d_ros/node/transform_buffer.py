@@ -74,8 +74,7 @@ class TransformBuffer:
 
     def go_back(self, until_ns: int) -> None:
         """Time went back: forget all that moves, but for what has come since, with stamps up to ``until_ns``."""
-        with self._lock:
-            since = self._recent.since(until_ns)
+        since = self._recent.since(until_ns)
         self.clear()
         for transform in since:
             self.set_transform(transform)

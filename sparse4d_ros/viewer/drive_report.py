@@ -115,13 +115,14 @@ class DriveReport:
 
     def _told(self, complaint: Complaint) -> str:
         """In words; "" if it came before the first frame or after the last one alone."""
-        during = [(at, camera) for at, camera in complaint.times if self.stamps_ns[0] <= at <= self.stamps_ns[-1]]
+        during = [item for item in complaint.times if self.stamps_ns[0] <= item[0] <= self.stamps_ns[-1]]
         if not during:
             return ""
-        others = dict.fromkeys(camera for _, camera in during if camera != complaint.times[0][1])
+        _, first, text = during[0]
+        others = dict.fromkeys(camera for _, camera, _ in during if camera != first)
         also = f"; as well: {', '.join(others)}" if others else ""
         times = "once" if len(during) == 1 else f"{len(during)} times"
-        return f"{complaint.text} ({times}, {self._when(during[0][0], during[-1][0])}{also})"
+        return f"{text} ({times}, {self._when(during[0][0], during[-1][0])}{also})"
 
     def _when(self, first_ns: int, last_ns: int) -> str:
         begin, end = ((at - self.stamps_ns[0]) * 1e-9 for at in (first_ns, last_ns))

@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sparse4d_ros.data.bag_reader import BagDrive
+from sparse4d_ros.data.bag_reader import FIXED_FRAMES, BagDrive
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, keep_pictures, paint_drive
@@ -50,6 +50,8 @@ class _Subject:
     #: What is known to be wrong before the first frame.
     problems: tuple[str, ...]
     complaints: tuple[Complaint, ...] = ()
+    #: Recorded results.
+    given: int = 0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -110,10 +112,13 @@ def _open(args: argparse.Namespace, stack: contextlib.ExitStack) -> _Subject:
             package, backend=args.backend, options=EngineOptions(score_threshold=args.score_threshold))))
         return _Subject(drive, with_model(engine, drive), f"model {package.name}", _skipped(drive))
     node = read_recorded(args.bag, args.results)
-    drive = BagDrive(args.bag, vehicle_frame=node.frame_id, min_cameras=1)
+    if node.frame_id in FIXED_FRAMES:
+        raise UserError(f"the results on {node.topic} are in {node.frame_id} (the node's output_frame), not in the "
+                        "vehicle's frame; give --model to run one over the bag")
+    drive = BagDrive(args.bag, vehicle_frame=node.frame_id, reference_camera=node.reference_camera, min_cameras=1)
     return _Subject(drive, with_results(drive, node.results, node.topic),
                     "recorded" + (f": {node.model}" if node.model else ""), (*_skipped(drive), *node.remarks),
-                    node.complaints)
+                    node.complaints, len(node.results))
 
 
 def _skipped(drive: BagDrive) -> tuple[str, ...]:
@@ -138,6 +143,9 @@ def _write_page(args: argparse.Namespace, subject: _Subject, report: DriveReport
             if shown and (len(report.shown_ns) - 1) % every == 0:
                 yield frame, encode_pictures(item.frame, args.picture_width)
         problems = [*subject.problems, *report.problems(subject.complaints)]
+        if (lost := subject.given - len(report.results)) > 0:
+            problems.append(f"{lost} recorded results belong to no frame: another camera than "
+                            f"{subject.drive.reference_camera} gave their stamp, or a picture or transform is missing")
         numbers.update({"bag": args.bag.name, "tracks": subject.source, **report.numbers(), "problems": problems})
         document.update(subtitle=f"{subject.source} · {headline(numbers)}", report=report_document(numbers, problems))
 

@@ -15,7 +15,7 @@ import onnxruntime as ort  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from sparse4d_ros.deploy.mixed_precision import Mixtures, most  # noqa: E402
-from sparse4d_ros.deploy.quantise import best_reach, calibrate, with_int8, work  # noqa: E402
+from sparse4d_ros.deploy.quantise import best_reach, calibrate, spread, with_int8, work  # noqa: E402
 
 
 def in_int8(values: np.ndarray, reach: float) -> np.ndarray:
@@ -114,6 +114,13 @@ def test_the_layers_that_cost_least_per_multiply_add_are_in_int8(tolerance, laye
     assert mixture.share == pytest.approx(sum(work(model)[name] for name in layers) / sum(work(model).values()))
     assert tolerance is None or not layers or most(mixture.values) <= tolerance
     assert trial.calls == 1 if tolerance is None else trial.calls <= 7
+
+
+@pytest.mark.parametrize("length, count", [(99, 50), (63, 32), (23, 12), (12, 5), (3, 8), (1, 1)])
+def test_frames_are_spread_over_the_whole_drive(length, count):
+    chosen = spread(length, count)
+    assert len(chosen) == min(length, count) and chosen[0] == 0
+    assert len(chosen) == 1 or (chosen[-1] == length - 1 and max(np.diff(chosen)) - min(np.diff(chosen)) <= 1)
 
 
 def test_trials_are_made_once_for_all_tolerances():

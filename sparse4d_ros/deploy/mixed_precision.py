@@ -7,7 +7,6 @@ multiply-add that it turns to INT8. The rest stays in the precision of the graph
 from __future__ import annotations
 
 import contextlib
-import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.deploy.doctor_model import MIN_SCORE, OPTIONS
-from sparse4d_ros.deploy.quantise import with_int8, work
+from sparse4d_ros.deploy.quantise import spread, with_int8, work
 from sparse4d_ros.engine import Engine, ModelPackage
 from sparse4d_ros.engine.agreement import Step, follow, repeat
 from sparse4d_ros.engine.onnx_backend import OnnxBackend
@@ -44,13 +43,12 @@ def reference_steps(package: ModelPackage, drive: Path, num_frames: int) -> Iter
     bag = BagDrive(drive, cameras=package.cameras)
     if not len(bag) or num_frames < 1:
         raise UserError(f"{drive} has {len(bag)} frames and {num_frames} were asked for: nothing to compare")
-    stride = max(1, len(bag) // num_frames)
+    chosen = set(spread(len(bag), num_frames))
     reference = Engine(package, "torch", "cpu", options=OPTIONS)
     frames = tqdm((item.frame for item in bag), desc="torch in float32", total=len(bag), unit="frame", leave=False,
                   disable=None)
     try:
-        steps = itertools.islice(follow(reference, frames), stride // 2, stride * num_frames, stride)
-        yield reference, list(steps)
+        yield reference, [step for step in follow(reference, frames) if step.number in chosen]
     finally:
         reference.close()
 
@@ -67,8 +65,12 @@ class Trial:
         with tempfile.TemporaryDirectory() as folder:
             package, kind = package_of(self._package, model, Path(folder))
             engine = Engine(package, OnnxBackend(package, kind=kind), options=OPTIONS)
-        values = [repeat(step, self._reference, engine).differences(MIN_SCORE) for step in self._steps]
-        engine.close()
+        try:
+            values = [repeat(step, self._reference, engine).differences(MIN_SCORE) for step in self._steps]
+        except RuntimeError as error:  # of the runtime, or numbers that are not finite
+            raise UserError(f"the graph cannot be used on this drive: {error}") from error
+        finally:
+            engine.close()
         if not sum(map(len, values)):
             raise UserError(f"no object above a score of {MIN_SCORE} on {len(self._steps)} frames: nothing to compare")
         return np.concatenate(values)
@@ -104,8 +106,8 @@ class Mixtures:
 
     def of(self, count: int) -> Mixture:
         """The mixture with the ``count`` cheapest layers in INT8."""
-        if not self._order and 0 < count < len(self._work):
-            self._rank()
+        if 0 < count < len(self._work):
+            self.rank()
         if count not in self._made:
             layers = tuple(self._order[:count]) if count < len(self._work) else tuple(self._work)
             model = with_int8(self._model, self._reaches, layers)
@@ -127,7 +129,10 @@ class Mixtures:
             low, high = (middle, high) if most(self.of(middle).values) <= tolerance else (low, middle)
         return self.of(low)
 
-    def _rank(self) -> None:
+    def rank(self) -> None:
+        """Try each layer alone, if that is not done yet."""
+        if self._order:
+            return
         shown = tqdm(self._work, desc="one layer in INT8 at a time", unit="layer", leave=False, disable=None)
         for name in shown:
             self.alone[name] = self._trial(with_int8(self._model, self._reaches, (name,)))

@@ -88,6 +88,7 @@ def lines(
                 mixture = mixtures.within(tolerance)
                 name = "int8" if tolerance is None else f"int8 within {tolerance:g}"
                 yield line(name, mixture.share, mixture.model) if mixture.layers else f"{name:<22}{0:>6.0%}"
+            mixtures.rank()
     layers = work(graphs["fp16"])
     yield f"\n{'layer in int8 alone':<34}{'work':>6}{'median':>10}{'99 %':>10}"
     for name, values in sorted(mixtures.alone.items(), key=lambda item: -most(item[1])):

@@ -8,7 +8,6 @@ What a pair gives back has the type that the tensor had, so fp16 stays fp16 arou
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -38,13 +37,19 @@ def pictures(package: ModelPackage, drive: Path, num_frames: int) -> Iterator[np
     bag = BagDrive(drive, cameras=package.cameras)
     if not len(bag) or num_frames < 1:
         raise UserError(f"{drive} has {len(bag)} frames and {num_frames} were asked for: nothing to calibrate with")
-    return _prepared(package, bag, max(1, len(bag) // num_frames), num_frames)
+    return _prepared(package, bag, spread(len(bag), num_frames))
 
 
-def _prepared(package: ModelPackage, bag: BagDrive, stride: int, num_frames: int) -> Iterator[np.ndarray]:
+def spread(length: int, count: int) -> list[int]:
+    """Indices of ``count`` frames of a drive of ``length`` frames (all of a shorter one), evenly spread."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
+
+
+def _prepared(package: ModelPackage, bag: BagDrive, chosen: list[int]) -> Iterator[np.ndarray]:
     preprocess = Preprocessor(package)
-    frames = itertools.islice(bag, 0, stride * num_frames, stride)
-    for item in tqdm(frames, desc="calibrating", total=num_frames, unit="frame", leave=False, disable=None):
+    wanted = set(chosen)
+    frames = (item for index, item in enumerate(bag) if index in wanted)
+    for item in tqdm(frames, desc="calibrating", total=len(chosen), unit="frame", leave=False, disable=None):
         yield preprocess(item.frame).images
     preprocess.close()
 

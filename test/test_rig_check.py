@@ -15,7 +15,7 @@ from sparse4d_ros.data import ros_messages
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.findings import FAIL, OK, SKIP, WARN, to_json
 from sparse4d_ros.node.parameters import settings_from
-from sparse4d_ros.rig_check import command, recording
+from sparse4d_ros.rig_check import command, pictures, recording
 from sparse4d_ros.rig_check.command import read_parameters
 from sparse4d_ros.rig_check.mounted import mounted_cameras
 from sparse4d_ros.rig_check.recording import Recording
@@ -257,6 +257,17 @@ def test_a_fault_is_found_and_named(stream, findings_of, fault):
     assert any((hit.level, hit.check, hit.subject) == (level, check, subject) and words in hit.text for hit in found), \
         [hit for hit in found if hit.level not in (OK, SKIP)]
     assert all(finding.remedy for finding in found if finding.level in (WARN, FAIL))
+
+
+def test_a_broken_picture_counts_once_however_often_it_is_looked_at(stream, monkeypatch):
+    for module in (recording, pictures):
+        monkeypatch.setattr(module, "bag_files", stream.changed(FAULTS["a broken picture"][4]))
+    found, settings = Recording("a stream", CAMERAS), settings_from({})
+    wanted = {("back", stamp_ns) for stamp_ns in found.cameras["back"].pictures.stamps_ns[:3]}
+    for _ in range(2):
+        assert not list(pictures.read_pictures(found, mounted_cameras(found, settings), wanted, settings))
+    (finding,) = pictures.check_pictures(found)
+    assert finding.text.startswith("3 of the pictures looked at")
 
 
 @pytest.mark.parametrize(("fault", "hint"), [

@@ -95,6 +95,14 @@ def test_motion_that_does_not_belong_to_the_pictures_is_seen(drive):
     assert finding.level == WARN and "does not move as odometry says" in finding.text
 
 
+def test_nothing_is_followed_between_pictures_of_different_size():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 176), dtype=np.uint8)
+    points = np.array([[40.0, 30.0], [90.0, 20.0]])
+    assert flow.followed(picture, picture, points)[1].all()
+    there, kept = flow.followed(picture, np.ascontiguousarray(picture[::2, ::2]), points)
+    assert there.shape == (2, 2) and not kept.any()
+
+
 def test_too_little_is_not_judged(drive):
     mounted, flows = drive
     (finding,) = aim.check_aim(mounted, {"front": flows["front"][:5]})

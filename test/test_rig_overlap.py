@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -90,8 +91,8 @@ def test_a_sound_rig_gives_no_complaint():
     (changed(RIG, "front_left", turn_deg=(0, 0, 2)), {}, "if it looked 2.0 deg further right", {"yaw_deg": -2.0}),
     (changed(RIG, "front_left", shift=(0, -0.2, 0)), {}, "if it sat 0.20 m further left", {"y_m": 0.2}),
     (changed(RIG, "front_left", shift=(0.4, 0, 0)), {}, "if it sat 0.40 m further back", {"x_m": -0.4}),
-    (RIG, {"front_left": 0.08}, "if its stamps were 80 ms earlier", {"late_ms": 80.0}),
-    (RIG, {"front_left": -0.08}, "if its stamps were 80 ms later", {"late_ms": -80.0}),
+    (RIG, {"front_left": 0.08}, "if it stamped its pictures 80 ms earlier", {"late_ms": 80.0}),
+    (RIG, {"front_left": -0.08}, "if it stamped its pictures 80 ms later", {"late_ms": -80.0}),
 ])
 def test_one_wrong_camera_is_named_with_what_is_wrong(calibrated, late_s, words, numbers):
     found = by_subject(check_overlaps(overlaps_of(calibrated, late_s=late_s)))
@@ -101,6 +102,13 @@ def test_one_wrong_camera_is_named_with_what_is_wrong(calibrated, late_s, words,
     levels = {subject: finding.level for subject, finding in found.items()}
     assert levels["front, front_right"] == levels["front_right, back_right"] == OK
     assert WARN in (levels["front, front_left"], levels["front_left, back_left"])
+
+
+def test_explanations_that_are_as_good_are_told_in_one_sentence():
+    straight = DRIVING * [1, 1, 1, 1, 1, 0]  # a camera farther back sees what one with an early clock sees
+    found = by_subject(check_overlaps(overlaps_of(changed(RIG, "front_left", shift=(0.4, 0, 0)), straight)))
+    assert re.fullmatch(r"all neighbours would agree if it sat 0\.40 m further back; or, as well, if front_left "
+                        r"stamped its pictures \d+ ms (earlier|later)", found["front_left"].text)
 
 
 def test_two_wrong_cameras_are_not_taken_for_one():

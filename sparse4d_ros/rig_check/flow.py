@@ -104,8 +104,13 @@ def _between(before: np.ndarray, after: np.ndarray, intrinsic: np.ndarray, move:
 
 
 def followed(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where pixels ``[n, 2]`` of one picture are in another, and which of them were followed there and back."""
+    """Where pixels ``[n, 2]`` of one picture are in another, and which of them were followed there and back.
+
+    None are between pictures of different size.
+    """
     start = np.asarray(points, dtype=np.float32)[:, None]
+    if before.shape != after.shape:
+        return start[:, 0], np.zeros(len(start), dtype=bool)
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **_LUCAS_KANADE)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **_LUCAS_KANADE)
     kept = (found[:, 0] > 0) & (found_back[:, 0] > 0) & (np.abs(back - start).max(axis=(1, 2)) < _RETURN_PX)

@@ -188,17 +188,18 @@ def _blame(judged: Sequence[Pair], cost_alone: float) -> Finding:
     (name, words, numbers), *others = told
     return Finding(
         FAIL if good[0].effect_deg > _FAIL_DEG else WARN, "overlap", name,
-        f"all neighbours would agree if {words}"
-        + "".join(f"; or, as well, if {name} {words}".replace(f" {name} it", f" {name}") for name, words, _ in others),
+        f"all neighbours would agree if it {words}"
+        + "".join(f"; or, as well, if {name} {words}" for name, words, _ in others),
         _REMEDIES[good[0].cause],
         numbers)
 
 
 def _told(item: Explanation, camera: MountedCamera) -> tuple[str, dict[str, float]]:
-    """What a change is, in words and numbers."""
+    """What a change is, in words that follow the camera's name, and in numbers."""
     if item.cause == "clock":
         late_ms = -1e3 * float(item.change[6])
-        return f"its stamps were {abs(late_ms):.0f} ms {'earlier' if late_ms > 0 else 'later'}", {"late_ms": late_ms}
+        way = "earlier" if late_ms > 0 else "later"
+        return f"stamped its pictures {abs(late_ms):.0f} ms {way}", {"late_ms": late_ms}
     if item.cause == "moved":
         values, unit, names = item.change[3:6], "m", _DIRECTIONS
     else:
@@ -208,7 +209,7 @@ def _told(item: Explanation, camera: MountedCamera) -> tuple[str, dict[str, floa
     parts = [f"{abs(value):.{digits}f} {unit} further {positive if value > 0 else negative}"
              for value, (_, positive, negative), show in zip(values, names, shown, strict=True) if show]
     numbers = {f"{name}_{unit}": float(value) for value, (name, _, _) in zip(values, names, strict=True)}
-    return f"it {'sat' if unit == 'm' else 'looked'} {' and '.join(parts)}", numbers
+    return f"{'sat' if unit == 'm' else 'looked'} {' and '.join(parts)}", numbers
 
 
 def _subject(pair: Pair) -> str:

@@ -34,7 +34,7 @@ def read_pictures(recording: Recording, mounted: dict[str, MountedCamera], wante
                 image = images.decode(bag_files.deserialize(reader, connection, raw), name)
                 mounted[name].calibration.intrinsic_for(image.shape[1], image.shape[0])
             except CameraError as error:
-                recording.cameras[name].broken.append(str(error))
+                recording.cameras[name].broken[stamp_ns] = str(error)
                 continue
             yield name, stamp_ns, undistorters[name](image) if name in undistorters else image
 
@@ -44,6 +44,6 @@ def check_pictures(recording: Recording) -> list[Finding]:
     return [Finding(
         FAIL, "pictures", camera.name,
         f"{len(camera.broken)} of the pictures looked at cannot be used: "
-                    + camera.broken[0].removeprefix(f"camera '{camera.name}': "),
+                    + next(iter(camera.broken.values())).removeprefix(f"camera '{camera.name}': "),
         "see what the driver publishes, and whether the recorder lost parts of messages")
             for camera in recording.cameras.values() if camera.broken]

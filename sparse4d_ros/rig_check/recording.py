@@ -56,8 +56,8 @@ class CameraRecord:
     size: tuple[int, int] | None = None
     #: Calibrations that differ from the one before, as ``(stamp_ns, CameraInfo)``.
     infos: list[tuple[int, Any]] = field(default_factory=list)
-    #: Why pictures could not be decoded, of those that were looked at.
-    broken: list[str] = field(default_factory=list)
+    #: Why pictures could not be decoded, of those that were looked at, by stamp: some are looked at several times.
+    broken: dict[int, str] = field(default_factory=dict)
 
 
 class Recording:
@@ -182,4 +182,4 @@ def _look_at(camera: CameraRecord, message: Any) -> None:
         height, width = images.decode(message, camera.name).shape[:2]
         camera.size = (width, height)
     except CameraError as error:
-        camera.broken.append(str(error))
+        camera.broken[ros_messages.stamp_ns(message.header.stamp)] = str(error)

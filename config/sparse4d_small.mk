@@ -2,9 +2,11 @@
 # it needs; what is done is not done again, and a run that was interrupted goes on.
 
 OUT ?= model_from_nothing
-PROCESSES ?= 2
+DEVICE ?= cpu
+PROCESSES ?= $(if $(filter cpu,$(DEVICE)),2,1)
 SPARSE4D := python -m sparse4d_ros.cli
-TRAIN := python -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES) -m sparse4d_ros.cli train --resume
+TRAIN := python -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES) -m sparse4d_ros.cli train --resume \
+	--device $(DEVICE)
 DRIVES := $(OUT)/drives
 MODEL := $(OUT)/sparse4d_small
 

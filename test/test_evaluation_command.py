@@ -21,6 +21,7 @@ from sparse4d_ros.evaluation import command
 from sparse4d_ros.evaluation.records import Drive, load_results
 from sparse4d_ros.evaluation.spread import deal, mean_text
 from sparse4d_ros.evaluation.video import count_frames
+from sparse4d_ros.frame import Objects
 
 FRAMES = 6
 
@@ -137,6 +138,17 @@ def test_groups_of_drives_tell_the_spread(engine, bag, cache, tmp_path, capsys):
     mean, deviation = (line.split() for line in lines[heading + 3:heading + 5])
     assert mean[:2] == ["mean", f"{found['scores']['mean_ap']:.3f}"] and mean[3] == "0.700"
     assert deviation[:3] == ["standard", "deviation", "0.000"]
+
+
+def test_a_group_without_objects_has_no_scores_and_loses_nothing(engine, bag, tmp_path, capsys):
+    nobody = Objects(np.zeros((0, 10)), (), np.zeros(0, int))
+    write_drive(tmp_path / "empty", [replace(item, objects=nobody) for item in bag_cases.frames(FRAMES)],
+                NUSCENES_CLASSES)
+    found = evaluate(tmp_path, "--model", "m", "--bag", bag, "--drives", tmp_path / "empty", "--groups", "2")
+    (curve, empty) = found["groups"]
+    assert curve["scores"]["mean_ap"] == pytest.approx(1.0) and empty == {"drives": ["empty"], "scores": None}
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["2", "(1", "drives)", *"------"] in lines and ["mean", *"------"] in lines
 
 
 def test_groups_are_alike_in_rates():

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("nuscenes", reason="variants are scored by nuscenes-devkit")
 
 import training_drives  # noqa: E402
-from test_training_run import CPU, TINY, one_thread  # noqa: E402, F401
+from training_cases import CPU, TINY, one_thread  # noqa: E402, F401
 
 from sparse4d_ros import cli  # noqa: E402
 from sparse4d_ros.boxes import NUSCENES_CLASSES  # noqa: E402
@@ -65,6 +65,12 @@ def test_changes_go_over_a_configuration_key_by_key():
     assert merged(base, {}) == base == before
 
 
+def test_a_section_with_nothing_behind_it_changes_nothing(tmp_path):
+    path = tmp_path / "variants.yaml"
+    path.write_text("common:\nvariants:\n  full:\n  short: {training: {steps: 2}}\n")
+    assert read_variants(path, TINY) == {"full": TINY, "short": merged(TINY, {"training": {"steps": 2}})}
+
+
 def test_shipped_variants_each_leave_out_one_part_of_the_small_model():
     base = read_yaml(CONFIG / "train_small.yaml")
     full, *others = (config_from_dict(content, name)
@@ -78,7 +84,7 @@ def test_shipped_variants_each_leave_out_one_part_of_the_small_model():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_variant_trains_in_all_phases(name, drives):
     content = merged(merged(TINY, {"training": {"image_steps": 1, "decoder_steps": 1}}), SHIPPED[name])
-    trainer = Trainer(config_from_dict(content, name), DriveFolder(drives, NUSCENES_CLASSES), CPU, Group(CPU))
+    trainer = Trainer(config_from_dict(content, name), DriveFolder(drives, NUSCENES_CLASSES), Group(CPU))
     values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(4)]
     assert trainer.skipped == 0 and all(torch.isfinite(torch.tensor(list(v.values()))).all() for v in values)
     assert ("depth" in values[0]) == (name != "no_depth")
@@ -90,7 +96,7 @@ def test_every_variant_trains_in_all_phases(name, drives):
 def test_another_number_of_cameras_is_refused_before_training(drives):
     content = merged(TINY, {"model": {"camera_embedding": False, "num_cameras": 5}})
     with pytest.raises(UserError, match="model.num_cameras is 5, but there are 6 cameras"):
-        Trainer(config_from_dict(content, "c"), DriveFolder(drives, NUSCENES_CLASSES), CPU, Group(CPU))
+        Trainer(config_from_dict(content, "c"), DriveFolder(drives, NUSCENES_CLASSES), Group(CPU))
 
 
 def test_variants_are_trained_scored_and_tabled_once(workshop, drives, monkeypatch, capsys):
@@ -165,7 +171,10 @@ def test_tables_pair_differences_by_seed():
     ("{common: {}, variants: {}}", "at least one variant"),
     ("{common: {}, variants: {../up: {}}}", "a variant's name is that of a folder"),
     ("{common: {}, variants: {full: {training: {stepps: 3}}}}", "variant full: training has the unknown key 'stepps'"),
-    ("{common: {}, variants: {full: {model: {quality: false}}}}", "model.quality is not a known field"),
+    ("{common: {}, variants: {full: {model: {quality: false}}}}",
+     "variants.yaml: variant full: model.quality is not a known field"),
+    ("{common: {}, variants: {full: {model: }}}", "variant full: model must be a mapping, not None"),
+    ("{common: {}, variants: {full: {model: 3}}}", "variant full: model must be a mapping, not 3"),
 ])
 def test_wrong_variants_are_named(workshop, drives, content, message, capsys):
     (workshop / "variants.yaml").write_text(content)

@@ -37,12 +37,16 @@ def test_shipped_configurations_are_valid():
     (("training", "augmentation", "resize"), [1.0], "2 entries"),
     (("training", "denoising", "noise_scale"), 3, "must be a list"),
     (("training", "losses"), 3, "must be a mapping"),
-    (("model", "num_anchor"), 3, "num_anchor"),
+    (("model", "num_anchor"), 3, "tiny.yaml: model.num_anchor is not"),
+    (("model", "num_anchors"), 0, "tiny.yaml: model.num_anchors must be"),
+    (("model",), None, "tiny.yaml: model must be a mapping"),
+    (("model",), 3, "tiny.yaml: model must be a mapping"),
+    (("model", "backbone"), 3, "tiny.yaml: model.backbone must be a mapping"),
     (("modell",), {}, "exactly the sections"),
     (("training", "losses", "symmetric_classes"), ["fence"], "'fence'"),
     (("training", "losses", "dimension_weights"), [1.0, 2.0], "10 entries"),
     (("training", "streams", "intervals_s"), [], "at least one"),
-    (("training", "streams", "batch_size"), 0, "batch_size"),
+    (("training", "streams", "batch_size"), 0, "tiny.yaml: training.streams.batch_size"),
 ])
 def test_wrong_configuration_is_named(path, value, message):
     content = yaml.safe_load(yaml.safe_dump(TINY))
@@ -52,6 +56,15 @@ def test_wrong_configuration_is_named(path, value, message):
     section[path[-1]] = value
     with pytest.raises(UserError, match=message):
         config_from_dict(content, "tiny.yaml")
+
+
+def test_what_is_no_training_file_is_named(tmp_path):
+    for content in (b"\xff\xfe\x00", b"\x00\x01", b"date: 2024-13-45"):
+        (tmp_path / "a.yaml").write_bytes(content)
+        with pytest.raises(UserError, match="a.yaml is not valid YAML"):
+            read_yaml(tmp_path / "a.yaml")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        read_yaml(tmp_path)
 
 
 def test_schedule():

@@ -140,7 +140,7 @@ def test_drives_written_before_the_mark_have_both_maps(tmp_path):
 
 def test_three_steps_without_maps(drives):
     config = configuration()
-    trainer = Trainer(config, DriveFolder(drives, NUSCENES_CLASSES), CPU, Group(CPU))
+    trainer = Trainer(config, DriveFolder(drives, NUSCENES_CLASSES), Group(CPU))
     before = trainer.network.model.head.decoders[0].refinement.layers[0].weight.clone()
     for step in range(3):
         values = trainer.train_step(next(trainer.streams), step / 3)
@@ -155,7 +155,7 @@ def test_three_steps_without_maps(drives):
 def test_losses_that_the_drives_cannot_feed_are_refused(drives, loss, needed):
     config = configuration(losses={"depth": 0.0, "semantics": 0.0, "perspective": 0.0, loss: 0.5})
     with pytest.raises(UserError, match=rf"drive_0 has no {needed} maps.*training\.losses\.{loss} needs"):
-        Trainer(config, DriveFolder(drives, NUSCENES_CLASSES), CPU, Group(CPU))
+        Trainer(config, DriveFolder(drives, NUSCENES_CLASSES), Group(CPU))
 
 
 def test_the_command_refuses_before_it_writes(drives, tmp_path, capsys):
@@ -182,7 +182,7 @@ def test_a_drive_without_maps_that_appears_later_is_refused(bags, tmp_path):
 def test_recorded_and_simulated_drives_train_together(bags, tmp_path):
     training_drives.write(tmp_path, drives=1, count=4, size=SIZE)
     assert command(tmp_path, bags / "drive_1") == 0
-    trainer = Trainer(configuration(), DriveFolder(tmp_path, NUSCENES_CLASSES), CPU, Group(CPU))
+    trainer = Trainer(configuration(), DriveFolder(tmp_path, NUSCENES_CLASSES), Group(CPU))
     batch = next(trainer.streams)
     assert {row.drive for row in trainer.streams.rows} == {"drive_000", "drive_1"} and batch.depth is None
     assert math.isfinite(trainer.train_step(batch, 0.0)["total"])

@@ -16,15 +16,19 @@ from sparse4d_ros.simulation.suite import read_suite
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def lines_of(*variables):
+    """The words of each line that make says it would run from nothing."""
+    printed = subprocess.run(["make", "-n", "-f", "config/sparse4d_small.mk", "OUT=/nowhere", *variables], cwd=ROOT,
+                             check=True, capture_output=True, text=True).stdout.replace("\\\n", " ")
+    return [shlex.split(line) for line in printed.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def commands():
-    """What make says it would run from nothing, as parsed arguments."""
+    """Its commands as parsed arguments."""
     pytest.importorskip("torch")
     pytest.importorskip("nuscenes")
-    printed = subprocess.run(["make", "-n", "-f", "config/sparse4d_small.mk", "OUT=/nowhere"], cwd=ROOT, check=True,
-                             capture_output=True, text=True).stdout.replace("\\\n", " ")
-    lines = [shlex.split(line) for line in printed.splitlines()]
-    words = [line[line.index("sparse4d_ros.cli") + 1:] for line in lines if "sparse4d_ros.cli" in line]
+    words = [line[line.index("sparse4d_ros.cli") + 1:] for line in lines_of() if "sparse4d_ros.cli" in line]
     return [cli.build_parser(line[0]).parse_args(line) for line in words]
 
 
@@ -48,6 +52,15 @@ def test_the_stages_follow_each_other(commands):
     assert [args.config.stem for args in commands if args.command == "train"] == [
         "train_small", "train_small_joint", "train_small_varied"]
     assert commands[-1].command == "evaluate"
+
+
+@pytest.mark.parametrize("variables, device, processes", [
+    ([], "cpu", "2"), (["DEVICE=cuda"], "cuda", "1"), (["DEVICE=cuda", "PROCESSES=4"], "cuda", "4"),
+])
+def test_as_many_processes_train_as_the_device_is_good_for(variables, device, processes):
+    runs = [line for line in lines_of(*variables) if "train" in line]
+    assert [(line[line.index("--device") + 1], line[line.index("--nproc-per-node") + 1]) for line in runs] == [
+        (device, processes)] * 3
 
 
 def test_towns_of_training_and_test_are_apart(commands):

@@ -17,7 +17,7 @@ import yaml
 torch = pytest.importorskip("torch")
 
 import training_drives  # noqa: E402
-from training_cases import TINY, trainer_of  # noqa: E402
+from training_cases import TINY, one_thread, trainer_of  # noqa: E402, F401
 
 from sparse4d_ros import cli  # noqa: E402
 from sparse4d_ros.boxes import NUSCENES_CLASSES  # noqa: E402
@@ -25,6 +25,7 @@ from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.model.config import ModelConfig  # noqa: E402
 from sparse4d_ros.model.detector import Sparse4D  # noqa: E402
 from sparse4d_ros.training import checkpoint  # noqa: E402
+from sparse4d_ros.training.parallel import Group  # noqa: E402
 from sparse4d_ros.training.streams import DriveFolder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,15 +41,6 @@ def config_file(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY))
     return path
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More threads only wait for each other here, and sums would depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def same(first, second):
@@ -175,6 +167,21 @@ def test_two_processes_share_one_set_of_weights(folder, config_file, tmp_path):
     assert banks[0].shape[0] == 1 and not torch.equal(banks[0], banks[1])  # each had its own row of the batch
     with pytest.raises(UserError, match="2 processes"):
         trainer_of(folder).load_state_dict(state)
+
+
+def test_every_process_has_a_gpu_of_its_own(monkeypatch):
+    for name, value in {"WORLD_SIZE": 2, "RANK": 1, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    chosen, backends = [], []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", backends.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="2 processes need a GPU each, but this machine has 1: lower --nproc-per-node"):
+        Group(torch.device("cuda"))
+    assert backends == []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [Group(torch.device("cuda")).device] == chosen == [torch.device("cuda", 1)]
+    assert backends == ["nccl"]
 
 
 @pytest.mark.parametrize("arguments, message", [

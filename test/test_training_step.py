@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import training_drives  # noqa: E402
-from training_cases import TINY, trainer_of  # noqa: E402
+from training_cases import TINY, one_thread, trainer_of  # noqa: E402, F401
 
 from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.model.config import ModelConfig  # noqa: E402
@@ -19,15 +19,6 @@ from sparse4d_ros.training.step import initialise  # noqa: E402
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return training_drives.write(tmp_path_factory.mktemp("drives"), drives=2, count=12, size=(176, 64))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More threads only wait for each other here, and sums would depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_losses_fall_and_boxes_come_near_on_one_clip(tmp_path):

@@ -236,6 +236,17 @@ def test_empty_folder_and_unknown_class_are_named(folder, tmp_path):
         next(streams_of(folder).__class__(DriveFolder(folder, box.NUSCENES_CLASSES[:-1]), SIZE, STREAMS, None, 0))
 
 
+@pytest.mark.parametrize("of_names", [np.flip, lambda names: names[:5]])
+def test_a_drive_of_other_cameras_is_refused_before_training(tmp_path, of_names):
+    training_drives.write(tmp_path, drives=2, count=2, size=SIZE)
+    table = dict(np.load(tmp_path / "drive_001" / "frames.npz"))
+    np.savez(tmp_path / "drive_001" / "frames.npz", **table | {"camera_names": of_names(table["camera_names"])})
+    drives = DriveFolder(tmp_path, box.NUSCENES_CLASSES)
+    assert drives.camera_names == training_drives.CAMERAS
+    with pytest.raises(UserError, match="drive_001 has the cameras .*, but .*drive_000 has front, front_right"):
+        drives.require({})
+
+
 def test_poses_of_the_model_frame_stay_rigid():
     augmentation = SceneAugmentation(flip=True, rotation_rad=0.3)
     first, second = (augmentation.fixed_from_model(training_drives.from_yaw(x, 1.0, 0.0, x / 9)) for x in (1.0, 4.0))

@@ -17,8 +17,9 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.assessment import Assessment, assess
 from sparse4d_ros.evaluation.comparison import compare_files, comparison_page, comparison_table
 from sparse4d_ros.evaluation.html_report import evaluation_page, paint_worst
+from sparse4d_ros.evaluation.matching import match_drives
 from sparse4d_ros.evaluation.misses import worst_frames
-from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, evaluate
+from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, Scores, evaluate
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
 from sparse4d_ros.evaluation.records import (
     TIMING_STEPS,
@@ -111,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
     document = assessment.to_json()
     if args.groups:
         groups = deal(drives, args.groups)
-        scores = [evaluate(group, tracking_class_score=args.tracking_class_score) for group in groups]
+        scores = [_evaluate_group(group, args.tracking_class_score) for group in groups]
         print("", spread_table(groups, scores), sep="\n")
-        document["groups"] = [{"drives": [drive.name for drive in group], "scores": of.to_json()}
+        document["groups"] = [{"drives": [drive.name for drive in group], "scores": of.to_json() if of else None}
                               for group, of in zip(groups, scores, strict=True)]
     if args.output:
         write_text(args.output, json.dumps(document, indent=2) + "\n")
@@ -135,6 +136,12 @@ def _print(assessment: Assessment) -> None:
     results = [result for drive in assessment.drives for result in drive.results]
     print(score_table(assessment.scores), breakdown_table(assessment.breakdown),
           calibration_table(assessment.calibration), latency_table(results, TIMING_STEPS), sep="\n\n")
+
+
+def _evaluate_group(group: list[Drive], tracking_class_score: float) -> Scores | None:
+    """The scores of some of the drives; None if none of their objects is in range."""
+    matches = match_drives(group)
+    return evaluate(group, tracking_class_score=tracking_class_score, matches=matches) if matches.present else None
 
 
 def _write(args: argparse.Namespace, assessment: Assessment, sources: list[Source]) -> None:

@@ -34,10 +34,10 @@ def mean_text(values: Sequence[float], sign: str = "") -> str:
     return f"{np.mean(values):{sign}.3f}" + (f" ± {deviation(values):.3f}" if len(values) > 1 else "")
 
 
-def spread_table(groups: Sequence[Sequence[Drive]], scores: Sequence[Scores]) -> str:
-    """A line for each group, then mean and standard deviation."""
+def spread_table(groups: Sequence[Sequence[Drive]], scores: Sequence[Scores | None]) -> str:
+    """A line for each group, then mean and standard deviation; "-" for what is missing, as in groups without scores."""
     lines = [f"{'groups of drives':<21}" + "".join(f"{name:>8}" for name in COLUMNS)]
-    table = np.array([[getattr(of, name) for name in COLUMNS.values()] for of in scores])
+    table = np.array([[getattr(of, name) if of else np.nan for name in COLUMNS.values()] for of in scores])
     titles = [f"{number} ({len(group)} drives)" for number, group in enumerate(groups, 1)]
     rows = [*table, table.mean(axis=0), [deviation(column) for column in table.T]]
     for title, row in zip([*titles, "mean", "standard deviation"], rows, strict=True):

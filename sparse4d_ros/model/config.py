@@ -115,11 +115,9 @@ class ModelConfig:
         return 7 + self.num_learnable_points
 
     @classmethod
-    def from_dict(cls, values: dict) -> ModelConfig:
+    def from_dict(cls, values: object) -> ModelConfig:
         """From the ``model`` section of a YAML file; ``UserError`` names an unknown or wrong field."""
-        values = dict(values)
-        backbone = _build(BackboneConfig, values.pop("backbone", {}), "model.backbone")
-        return _build(cls, {**values, "backbone": backbone}, "model")
+        return _build(cls, values, "model")
 
     def to_dict(self) -> dict:
         """Plain lists and numbers, for YAML."""
@@ -141,7 +139,9 @@ def _build(cls: type, values: object, where: str):
     checked = {}
     for name, value in values.items():
         kind = known[name].type
-        if kind == "tuple[int, ...]":
+        if kind == "BackboneConfig":
+            value = _build(BackboneConfig, value, f"{where}.{name}")
+        elif kind == "tuple[int, ...]":
             if not isinstance(value, (list, tuple)) or not all(
                     type(v) is int and 0 < v < _TOO_LARGE for v in value):
                 raise UserError(f"{where}.{name} must be a list of whole numbers above 0, not {shown(value)}")

@@ -67,7 +67,9 @@ def read_variants(path: Path, base: Any) -> dict[str, Any]:
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w-]*", name):
             raise UserError(f"{path}: a variant's name is that of a folder and a row: letters, digits, _ and -; "
                             f"not {shown(name)}")
-        out[name] = merged(merged(base, content["common"]), changes)
+        # In YAML a key with nothing behind it is None: a section that changes nothing.
+        common, own = ({} if section is None else section for section in (content["common"], changes))
+        out[name] = merged(merged(base, common), own)
         config_from_dict(out[name], f"{path}: variant {name}")
     return out
 
@@ -97,8 +99,7 @@ def run(args: argparse.Namespace) -> int:
     variants = read_variants(args.variants, read_yaml(args.config))
     options = engine_options(args.option, score_threshold=0.0)
     drives, validation = (DriveFolder(folders, NUSCENES_CLASSES) for folders in (args.drives, args.validation))
-    device = torch.device(args.device)
-    group = Group(device)
+    group = Group(torch.device(args.device))
     results: dict[str, dict[int, dict[str, float]]] = {name: {} for name in variants}
     for name, seed, content in _runs(variants, args.seeds):
         folder = args.output / name / f"seed_{seed}"
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
             if group.leads:
                 print(f"{name}, seed {seed}: {sum(map(len, results.values())) + 1} of {len(variants) * args.seeds}",
                       flush=True)
-            if not carry_out(content, f"variant {name}", folder, drives, device, group):
+            if not carry_out(content, f"variant {name}", folder, drives, group):
                 if group.leads:
                     print("the same command goes on")
                 return 130 if group.leads else 0

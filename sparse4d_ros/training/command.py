@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
     drives = DriveFolder(args.drives, NUSCENES_CLASSES)
     validation = DriveFolder(args.validation, NUSCENES_CLASSES) if args.validation else None
     group = Group(torch.device(args.device))
-    whole = carry_out(content, str(args.config), args.output, drives, torch.device(args.device), group,
-                      validation=validation, begin_from=args.begin_from,
-                      budget_s=args.minutes * 60 if args.minutes else None)
+    whole = carry_out(content, str(args.config), args.output, drives, group, validation=validation,
+                      begin_from=args.begin_from, budget_s=args.minutes * 60 if args.minutes else None)
     group.close()
     if not group.leads:
         return 0
@@ -75,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: DriveFolder, device: torch.device,
-              group: Group, *, validation: DriveFolder | None = None, begin_from: Path | None = None,
-              budget_s: float | None = None) -> bool:
+def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: DriveFolder, group: Group, *,
+              validation: DriveFolder | None = None, begin_from: Path | None = None, budget_s: float | None = None
+              ) -> bool:
     """Train a run to its end, from the checkpoint in ``output`` if there is one; False if it was interrupted.
 
     ``content`` is the configuration as a mapping, read from ``where``; None takes the checkpoint's.
@@ -91,8 +90,9 @@ def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: 
         content, where = state["config"], str(path)
     config = config_from_dict(content, where)
     if config.model.num_classes != len(NUSCENES_CLASSES):
-        raise UserError(f"model.num_classes is {config.model.num_classes}; drives have {len(NUSCENES_CLASSES)} classes")
-    trainer = Trainer(config, drives, device, group)
+        raise UserError(f"{where}: model.num_classes is {config.model.num_classes}; drives have "
+                        f"{len(NUSCENES_CLASSES)} classes")
+    trainer = Trainer(config, drives, group)
     if state is not None:
         trainer.load_state_dict(state)
     elif begin_from is not None:

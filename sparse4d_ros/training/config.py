@@ -228,24 +228,32 @@ class RunConfig:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Content of a training file; ``UserError`` if it is missing or no YAML."""
+    """Content of a training file; ``UserError`` if it is missing, cannot be read or is no YAML."""
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"the training configuration {path} does not exist") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError) as error:  # a file that is no text, or a date that is none
         raise UserError(f"{path} is not valid YAML: {error}") from None
 
 
 def config_from_dict(content: Any, where: str) -> RunConfig:
-    """A run's configuration from the mapping of its file (or of a checkpoint)."""
+    """A run's configuration from the mapping of its file (or of a checkpoint).
+
+    Raises ``UserError`` naming ``where`` and the key.
+    """
     if not isinstance(content, dict) or set(content) != {"model", "training"}:
         raise UserError(f"{where} must have exactly the sections 'model' and 'training'")
-    return RunConfig(
-        model=ModelConfig.from_dict(content["model"]),
-        training=build_section(TrainingConfig, content["training"], f"{where}: training"),
-    )
+    try:
+        return RunConfig(
+            model=ModelConfig.from_dict(content["model"]),
+            training=build_section(TrainingConfig, content["training"], "training"),
+        )
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def build_section(section: type[Section], content: Any, where: str) -> Section:

@@ -1,7 +1,7 @@
 """Data-parallel training: several processes, each with its own rows of the batch, one set of weights.
 
-Started by ``torchrun``, which sets RANK and WORLD_SIZE; without it there is one process and nothing
-here does anything. On shared CPU cores two processes of one thread beat one of two threads
+Started by ``torchrun``, which sets RANK, WORLD_SIZE and the same of each machine; without it there is one process
+and nothing here does anything. On shared CPU cores two processes of one thread beat one of two threads
 by far: they wait for each other once a step instead of once an operation.
 """
 
@@ -15,13 +15,27 @@ import torch
 import torch.distributed as distributed
 from torch import nn
 
+from sparse4d_ros.errors import UserError
+
 
 class Group:
     """The processes of a run."""
 
     def __init__(self, device: torch.device) -> None:
+        """On GPUs ``self.device`` is one of its own for every process, whichever ``device`` names.
+
+        Raises ``UserError`` if the machine has fewer GPUs than processes.
+        """
+        self.device = device
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
+        if self.size > 1 and device.type == "cuda":
+            processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+            if processes > gpus:
+                raise UserError(f"{processes} processes need a GPU each, but this machine has {gpus}: lower "
+                                "--nproc-per-node, or give --device cpu")
+            self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(self.device)
         if self.size > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 

@@ -87,7 +87,10 @@ class _Sample(NamedTuple):
 
 
 class DriveFolder:
-    """The drives of some folders, opened on demand; drives that appear later are found."""
+    """The drives of some folders, opened on demand; drives that appear later are found.
+
+    Raises ``UserError`` when a drive is opened whose cameras are not those of the others, in the same order.
+    """
 
     def __init__(self, folders: str | Path | Sequence[Path], class_names: tuple[str, ...]) -> None:
         self.folders = [Path(folder) for folder in ([folders] if isinstance(folders, (str, Path)) else folders)]
@@ -100,8 +103,8 @@ class DriveFolder:
 
     @property
     def camera_names(self) -> tuple[str, ...]:
-        """Of the first drive, in its order."""
-        return tuple(self[self.names()[0]].camera_names)
+        """Of every drive, in their order."""
+        return self[self.names()[0]].camera_names
 
     def require(self, maps: Mapping[str, str]) -> None:
         """Every drive must have these label maps; each stands with the setting that needs it.
@@ -132,6 +135,10 @@ class DriveFolder:
             unknown = set(drive.classes) - set(self.class_names)
             if unknown:
                 raise UserError(f"{drive.folder} has the class {min(unknown)!r}, which the model does not know")
+            first = next(iter(self._open.values()), drive)
+            if drive.camera_names != first.camera_names:
+                raise UserError(f"{drive.folder} has the cameras {', '.join(drive.camera_names)}, but {first.folder} "
+                                f"has {', '.join(first.camera_names)}: all drives need the same, in the same order")
             self._check_maps(drive)
             self._open[name] = drive
         return self._open[name]

@@ -26,7 +26,7 @@ _MAX_SKIPPED = 20
 class Trainer:
     """Network, optimiser, average, data position and memory of one run."""
 
-    def __init__(self, config: RunConfig, drives: DriveFolder, device: torch.device, group: Group) -> None:
+    def __init__(self, config: RunConfig, drives: DriveFolder, group: Group) -> None:
         """Raises ``UserError`` if the batch does not divide among the processes of the group, a drive
         lacks label maps that a loss needs, or the model is for another number of cameras."""
         training = config.training
@@ -37,7 +37,7 @@ class Trainer:
         drives.require(training.losses.maps)
         config.model.check_cameras(len(drives.camera_names))
         torch.manual_seed(training.seed)  # the same first weights in every process
-        self.config, self.device, self.group = config, device, group
+        self.config, self.device, self.group = config, group.device, group
         self.streams = Streams(drives, (training.input_width, training.input_height),
                                dataclasses.replace(training.streams, batch_size=rows), training.augmentation,
                                seed=[training.seed, group.rank])
@@ -45,13 +45,13 @@ class Trainer:
         anchors = initial_anchors(drives, config.model.num_anchors, training.streams, training.seed)
         with torch.no_grad():
             self.network.model.head.anchor.copy_(torch.from_numpy(anchors))
-        self.network.to(device).train()
+        self.network.to(self.device).train()
         self.network.model.use_channels_last()
         self.average = averaged(self.network.model, training.optimizer.ema_decay)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, training.optimizer.backbone_factor),
             lr=training.optimizer.learning_rate, weight_decay=training.optimizer.weight_decay, fused=True)
-        self.memory = Memory.empty(config.model, rows, device)
+        self.memory = Memory.empty(config.model, rows, self.device)
         self.random = np.random.default_rng([training.seed, group.rank, 1])
         torch.manual_seed(training.seed + group.rank)  # from here on (dropout) every process has its own
         self.step, self.elapsed_s, self.skipped = 0, 0.0, 0

@@ -132,6 +132,16 @@ def test_the_node_starts_and_ends_with_nothing_left(name: str, tmp_path: Path, l
         end_in_order(running)
 
 
+def test_the_node_is_bound_to_a_cpu(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    with launched("sparse4d.launch.py", tmp_path, cpus=cpu, **PATIENT) as running:
+        assert running.has_said("model sparse4d_small"), running.text
+        (node,) = [pid for pid, words in running.left().items() if "sparse4d_node" in words and "taskset" not in words]
+        for thread in Path(f"/proc/{node}/task").iterdir():
+            assert os.sched_getaffinity(int(thread.name)) == {cpu}
+        end_in_order(running)
+
+
 def test_a_replay_publishes_tracks_before_and_after_a_lifecycle_round(tmp_path: Path, listener: Listener) -> None:
     with launched("replay.launch.py", tmp_path, bag=DEMO_DRIVE, loop="true", **PATIENT) as running:
         def tracks() -> bool:

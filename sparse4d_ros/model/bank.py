@@ -85,8 +85,8 @@ def merge_history(
 
 def store(
     features: Tensor, anchors: Tensor, classes: Tensor, bank: Bank, decay: float,
-) -> tuple[Bank, Tensor]:
-    """The bank after a frame and the rows that it keeps ``[bs, Nt]``.
+) -> tuple[Bank, Tensor, Tensor]:
+    """The bank after a frame, the rows kept ``[bs, Nt]`` and all rows' confidences ``[bs, N]``.
 
     The confidence of a row that came out of the bank does not fall below its decayed old one.
     """
@@ -103,4 +103,4 @@ def store(
         best,
         torch.ones_like(bank.has_history),
     )
-    return stored, rows
+    return stored, rows, confidence

@@ -157,6 +157,6 @@ class Sparse4DHead(nn.Module):
             if index > 0:
                 # From here on the keys' positions are those of the refined instances, their features stay cached.
                 cached_embedding = embedding[:, :config.num_temporal]
-        next_bank, kept_rows = store(
+        next_bank, kept_rows, _ = store(
             x[:, :count], anchors[:, :count], classes[:, :count], bank, config.confidence_decay)
         return HeadOutput(out_anchors, out_classes, out_quality, next_bank, kept_rows, recent, x)

@@ -15,11 +15,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
 from sparse4d_ros.data import images, ros_messages
 from sparse4d_ros.data.growing_bag import GrowingBag
@@ -28,7 +25,7 @@ from sparse4d_ros.data.timed_messages import TimedMessage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node.channels import Channel, add_topic_options, channels_of, named_inputs
 from sparse4d_ros.node.live_frames import nothing_on
-from sparse4d_ros.node.stopping import stopping
+from sparse4d_ros.node.program import run_program
 
 #: Bytes that may wait to be written; what comes beyond is lost, and counted.
 BACKLOG = 256_000_000
@@ -190,19 +187,7 @@ def _write(recorder: Recorder, stop: threading.Event) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 when interrupted, 2 with one sentence on bad input or a full disk (what was recorded before is kept)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args = build_parser().parse_args(remove_ros_args(["record", *arguments])[1:])
-    stop = threading.Event()
-    with stopping(stop):
-        try:
-            rclpy.init(args=["record", *arguments], signal_handler_options=SignalHandlerOptions.NO)
-            record(args, stop)
-        except UserError as error:
-            print(f"sparse4d_record: {error}", file=sys.stderr)
-            return 2
-        finally:
-            rclpy.try_shutdown()
-    return 0
+    return run_program(build_parser(), record, arguments)
 
 
 if __name__ == "__main__":

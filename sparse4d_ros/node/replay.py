@@ -18,13 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, QosDurability
 from rosgraph_msgs.msg import Clock
@@ -36,7 +33,7 @@ from sparse4d_ros.data.fault_injector import Injector
 from sparse4d_ros.data.ros_messages import COMPRESSED_IMAGE, IMAGE
 from sparse4d_ros.data.timed_messages import CLOCK_TOPIC, recording_of, with_clock
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.node.stopping import stopping
+from sparse4d_ros.node.program import run_program
 
 CLOCK_PERIOD_S = 0.01
 #: Queue of each publisher. Reliable "keep last" forgets what a starved reader has not yet confirmed: small
@@ -218,19 +215,7 @@ def play(args: argparse.Namespace, stop: threading.Event) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 at the end of the bag or when interrupted, 2 with one sentence on bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args = build_parser().parse_args(remove_ros_args(["replay", *arguments])[1:])
-    stop = threading.Event()
-    with stopping(stop):
-        rclpy.init(args=["replay", *arguments], signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            play(args, stop)
-        except UserError as error:
-            print(f"sparse4d_replay: {error}", file=sys.stderr)
-            return 2
-        finally:
-            rclpy.shutdown()
-    return 0
+    return run_program(build_parser(), play, arguments)
 
 
 if __name__ == "__main__":

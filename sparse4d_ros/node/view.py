@@ -13,18 +13,15 @@ import threading
 import time
 import webbrowser
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE
 from sparse4d_ros.node.channels import add_topic_options, named_inputs
 from sparse4d_ros.node.ego_motion import EgoMotionError
 from sparse4d_ros.node.live_frames import Inputs, LiveFrames
-from sparse4d_ros.node.stopping import stopping
+from sparse4d_ros.node.program import run_program
 from sparse4d_ros.node.tf_source import create_transform_source
 from sparse4d_ros.viewer.documents import DocumentMaker, drive_document, encode_pictures
 from sparse4d_ros.viewer.page import served_page
@@ -105,8 +102,9 @@ class Feeder(threading.Thread):
         store.report("; ".join(problems))
 
 
-def view(args: argparse.Namespace, inputs: Inputs, stop: threading.Event) -> None:
-    """Serve until ``stop`` is set."""
+def view(args: argparse.Namespace, stop: threading.Event) -> None:
+    """Serve until ``stop`` is set; ``UserError`` for an option that cannot be."""
+    inputs = inputs_of(args)
     node = Node("sparse4d_view", start_parameter_services=False)
     transforms = create_transform_source(node)
     frames = LiveFrames(node, inputs, transforms, args.picture_width)
@@ -132,20 +130,7 @@ def view(args: argparse.Namespace, inputs: Inputs, stop: threading.Event) -> Non
 
 def main(arguments: list[str] | None = None) -> int:
     """0 when interrupted, 2 with one sentence on bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args = build_parser().parse_args(remove_ros_args(["view", *arguments])[1:])
-    stop = threading.Event()
-    with stopping(stop):
-        try:
-            inputs = inputs_of(args)
-            rclpy.init(args=["view", *arguments], signal_handler_options=SignalHandlerOptions.NO)
-            view(args, inputs, stop)
-        except UserError as error:
-            print(f"sparse4d_view: {error}", file=sys.stderr)
-            return 2
-        finally:
-            rclpy.try_shutdown()
-    return 0
+    return run_program(build_parser(), view, arguments)
 
 
 if __name__ == "__main__":

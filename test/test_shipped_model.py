@@ -90,24 +90,29 @@ def test_both_backends_agree_on_every_row_over_fifty_frames(frames):
         assert found["torch"].differences(OPTIONS.score_threshold + 1e-3).max() < 1e-3
 
 
-def test_both_backends_stay_together_over_fifty_frames(frames, onnx_results):
+def test_both_backends_stay_together_over_fifty_frames(frames):
     """Each goes on from its own bank, so an error that grew from frame to frame would show.
 
-    Which of two nearly equal, unlikely instances enters the bank is a matter of rounding (twice in these frames);
-    objects beside them are moved by that, by millimetres, and stay there. Below a score of 0.2 a box may exist on one
-    side only. The vertical speed, which no training supervises, strays farther than the rest.
+    Which of two nearly equal, unlikely instances joins the bank is a matter of rounding. Objects beside them are moved
+    by that, in later frames by up to centimetres; so from a frame with such a pair both go on from one bank. Below a
+    score of 0.2 a box may exist on one side only.
     """
     pytest.importorskip("torch", reason="the torch backend needs torch")
-    torch_results = run(Engine(ModelPackage.load(FOLDER), "torch", options=OPTIONS), frames)
-    partners = [differences(*pair, 0.2) for pair in zip(onnx_results, torch_results, strict=True)]
-    supervised = [found[:, :VZ].max(axis=1) for found in partners]
-    found = np.concatenate(supervised)
-    assert len(found) > 500
-    assert np.median(found) < 1e-4 and np.quantile(found, 0.99) < 1e-2, \
-        f"median {np.median(found):.1e}, 99 % {np.quantile(found, 0.99):.1e}"
-    assert np.concatenate(supervised[:10]).max() < 1e-4  # before the first such pair
-    assert np.concatenate(supervised[-10:]).max() < 1e-2
-    assert np.concatenate(partners).max() < 0.2
+    first, second = (Engine(ModelPackage.load(FOLDER), name, options=OPTIONS) for name in ("onnxruntime", "torch"))
+    one, other = first.initial_state(), second.initial_state()
+    found, pairs = [], 0
+    for item in frames:
+        expected, one = first.step(item.frame, one)
+        seen, other = second.step(item.frame, other)
+        found.append(differences(expected, seen, 0.2))
+        if found[-1][:, :VZ].max() > 1e-4:  # a hundred times the rounding of a frame
+            pairs += 1
+            other = second.take_over(one, first)
+    supervised = np.concatenate(found)[:, :VZ].max(axis=1)
+    assert len(supervised) > 500 and pairs <= 1
+    assert np.median(supervised) < 2e-5 and supervised.max() < 1e-3, \
+        f"median {np.median(supervised):.1e}, largest {supervised.max():.1e}"
+    assert np.concatenate(found).max() < 0.05
 
 
 @pytest.mark.fault(41)

@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.deploy.pack import WEIGHTS, save_weights
 from sparse4d_ros.engine.package import INPUT_SIZES, ModelPackage, sha256
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.geometry import from_quaternion
-from sparse4d_ros.model.checkpoint import from_official, sizes_of_official
+from sparse4d_ros.model.checkpoint import from_official, read_checkpoint, sizes_of_official
 from sparse4d_ros.model.detector import Sparse4D
 from sparse4d_ros.writing import blaming
 
@@ -25,24 +24,6 @@ from sparse4d_ros.writing import blaming
 NUSCENES_VEHICLE_FROM_LIDAR = from_quaternion(
     np.array([0.943713, 0.0, 1.84023]), np.array([0.0, 0.0, -np.sqrt(0.5), np.sqrt(0.5)]))
 NUSCENES_CAMERAS = ("front", "front_right", "front_left", "back", "back_left", "back_right")
-
-
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """The state_dict of an official checkpoint, read without running pickled code.
-
-    Raises ``UserError`` for a file that is absent, not a checkpoint, or holds other objects.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # an unpickler fails in many ways on what is none of its files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is not a PyTorch checkpoint that can be read safely: {reason}") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise UserError(f"{path} holds no state_dict of tensors; is it a Sparse4D v3 checkpoint?")
-    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def convert(path: Path, output: Path, options: argparse.Namespace) -> ModelPackage:

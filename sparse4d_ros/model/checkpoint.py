@@ -1,11 +1,15 @@
-"""Names of parameters: ours and those of official checkpoints, one to one and by rule."""
+"""Weights that others published: their files, and their names of our parameters, one to one and by rule."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from torch import Tensor
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
+from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.config import ModelConfig
 
 #: The official head is one flat list of layers; a decoder's parts sit at these places in it.
@@ -16,6 +20,55 @@ _LATER_DECODER = {
 }
 #: Entries of official checkpoints that no computation reads.
 UNUSED_OFFICIAL_KEYS = ("head.instance_bank.anchor_handler.fix_scale",)
+#: Missing or misshapen entries that a sentence names.
+_NAMED = 5
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state_dict in a PyTorch file (or .safetensors), read without running pickled code.
+
+    Raises ``UserError`` for a file that is absent, not a checkpoint, or holds other objects.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}")
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" \
+            else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler fails in many ways on what is none of its files
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds a Python object, {code[1]}, beside tensors; save its state_dict alone" if code else \
+            "it is damaged, or something else"
+        raise UserError(f"{path} is not a PyTorch checkpoint that can be read safely: {reason}") from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} holds no state_dict of tensors")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def read_backbone(path: Path, backbone: nn.Module) -> dict[str, Tensor]:
+    """A backbone's state_dict out of a file of a classifier (ResNet or EfficientNet-lite0) or an official checkpoint.
+
+    Left out are parts that the backbone does not have: the classifier, stages beyond its last, the official head.
+    BatchNorm counters may be missing. Raises ``UserError`` naming what is missing, misshapen or too much.
+    """
+    content = read_checkpoint(path)
+    prefix = "img_backbone." if any(key.startswith("img_backbone.") for key in content) else ""
+    found = {_backbone_key(key.removeprefix(prefix)): value for key, value in content.items() if key.startswith(prefix)}
+    own, parts = backbone.state_dict(), dict(backbone.named_children())
+    problems = [f"{key} is missing" for key in own if key not in found and not key.endswith("num_batches_tracked")]
+    problems += [f"{key} has shape {list(found[key].shape)}, the model needs {list(value.shape)}"
+                 for key, value in own.items() if key in found and found[key].shape != value.shape]
+    # All that a shallow network needs is in a deeper one too.
+    problems += [f"the model has no {key}" for key in found if key not in own and key.partition(".")[0] in parts]
+    if problems:
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise UserError(f"{path} does not fit model.backbone: {'; '.join(problems[:_NAMED])}{more}")
+    return {key: found.get(key, value) for key, value in own.items()}
+
+
+def _backbone_key(key: str) -> str:
+    """Our name in the backbone for a published one: ``_blocks.3._bn1`` of EfficientNets is ``block3.bn1``."""
+    return re.sub(r"^blocks\.", "block", re.sub(r"(^|\.)_", r"\1", key))
 
 
 def official_key(key: str) -> str:

@@ -10,14 +10,27 @@ from sparse4d_ros.errors import UserError, shown
 
 #: Blocks per stage of the ResNets by depth; 18 and 34 are made of basic blocks, the rest of bottlenecks.
 RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+#: EfficientNet-lite0 (Tan & Le 2019, table 1) by stage, at strides 4, 8, 16, 32; each row is of blocks alike:
+#: kernel, stride of the first one, expansion, output channels, count. (The first row is at stride 2, as is the stem.)
+EFFICIENTNET_LITE0 = (
+    ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2)),
+    ((5, 2, 6, 40, 2),),
+    ((3, 2, 6, 80, 3), (5, 1, 6, 112, 3)),
+    ((5, 2, 6, 192, 4), (3, 1, 6, 320, 1)),
+)
 #: No size of a network reaches this.
 _TOO_LARGE = 1 << 31
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """A ResNet: either a published ``depth``, or own ``widths`` and ``blocks`` of basic blocks (depth 0)."""
+    """A ResNet: either a published ``depth``, or own ``widths`` and ``blocks`` of basic blocks (depth 0).
 
+    Or an EfficientNet-lite0, to which the other fields say nothing; it is built up to the coarsest stride in use.
+    """
+
+    #: "resnet" or "efficientnet_lite0".
+    kind: str = "resnet"
     depth: int = 50
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: tuple[int, ...] = ()
@@ -36,6 +49,8 @@ class BackboneConfig:
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of each stage's output."""
+        if self.kind == "efficientnet_lite0":
+            return tuple(rows[-1][3] for rows in EFFICIENTNET_LITE0)
         return tuple(width * (4 if self.bottleneck else 1) for width in self.widths)
 
 
@@ -90,12 +105,19 @@ class ModelConfig:
             raise UserError(f"model.embed_dims ({self.embed_dims}) must be a multiple of 8 and of num_groups")
         if self.border not in ("drop", "zeros"):
             raise UserError(f"model.border must be 'drop' or 'zeros', not {shown(self.border)}")
+        if self.backbone.kind not in ("resnet", "efficientnet_lite0"):
+            raise UserError("model.backbone.kind must be 'resnet' or 'efficientnet_lite0', not "
+                            f"{shown(self.backbone.kind)}")
+        if self.backbone.kind != "resnet" and self.backbone != BackboneConfig(kind=self.backbone.kind):
+            raise UserError("model.backbone.depth, widths, blocks and stem_width are those of a resnet: leave them out "
+                            f"with {self.backbone.kind}")
         if self.backbone.depth not in (0, *RESNET_BLOCKS):
             raise UserError(f"model.backbone.depth must be 0 (own widths) or one of {sorted(RESNET_BLOCKS)}")
         if len(self.backbone.stage_blocks) != len(self.backbone.widths):
             raise UserError("model.backbone.blocks and model.backbone.widths differ in length")
-        possible = tuple(4 * 2 ** stage for stage in range(len(self.backbone.widths)))
-        if not set(self.strides) <= set(possible) or list(self.strides) != sorted(set(self.strides)):
+        possible = tuple(4 * 2 ** stage for stage in range(len(self.backbone.out_channels)))
+        if not self.strides or not set(self.strides) <= set(possible) or \
+                list(self.strides) != sorted(set(self.strides)):
             raise UserError(f"model.strides must be ascending and among {list(possible)}, not {list(self.strides)}")
 
     def check_cameras(self, count: int) -> None:

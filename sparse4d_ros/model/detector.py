@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.config import ModelConfig
 from sparse4d_ros.model.depth import DepthBranch
+from sparse4d_ros.model.efficientnet import EfficientNetLite
 from sparse4d_ros.model.fpn import FPN
 from sparse4d_ros.model.head import Denoising, HeadOutput, Sparse4DHead
 from sparse4d_ros.model.resnet import ResNet
@@ -19,8 +20,9 @@ class Sparse4D(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ResNet(config.backbone)
         self.levels = tuple((4, 8, 16, 32, 64, 128).index(stride) for stride in config.strides)
+        self.backbone = ResNet(config.backbone) if config.backbone.kind == "resnet" \
+            else EfficientNetLite(self.levels[-1] + 1)
         self.neck = FPN(tuple(config.backbone.out_channels[level] for level in self.levels), config.embed_dims)
         self.head = Sparse4DHead(config)
         self.depth_branch = DepthBranch(config.embed_dims, min(3, config.num_levels))

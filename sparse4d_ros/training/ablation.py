@@ -27,7 +27,7 @@ from sparse4d_ros.evaluation.run_model import engine_options, run_source
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.spread import COLUMNS, mean_text
 from sparse4d_ros.training.checkpoint import WEIGHTS
-from sparse4d_ros.training.command import carry_out
+from sparse4d_ros.training.command import carry_out, merged
 from sparse4d_ros.training.config import config_from_dict, read_yaml
 from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.streams import DriveFolder
@@ -44,13 +44,6 @@ _RESULT = "scores.json"
 
 #: Scores by heading, by seed, by variant.
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
-
-
-def merged(base: Any, changes: Any) -> Any:
-    """``base`` with ``changes`` put over it: mappings key by key, anything else as a whole."""
-    if not isinstance(base, dict) or not isinstance(changes, dict):
-        return changes
-    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
 
 
 def read_variants(path: Path, base: Any) -> dict[str, Any]:

@@ -43,6 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--begin-from", type=Path, metavar="PACKAGE",
                         help="model package whose weights the run begins with, instead of random ones")
+    parser.add_argument("--backbone-weights", type=Path, metavar="FILE",
+                        help="published weights (.pth, .safetensors) that the backbone begins with: of torchvision's "
+                             "ResNets, EfficientNet-lite0, an official Sparse4D checkpoint")
     parser.add_argument("--minutes", type=float, help="time budget: the schedule ends when it is used up")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the run's checkpoint; with --config, begin the run if there is none")
@@ -53,13 +56,16 @@ def run(args: argparse.Namespace) -> int:
     """Build or resume a run and train it."""
     if args.config is None and not args.resume:
         raise UserError("--config is missing: name a training file, or --resume a run")
-    if args.config is None and args.begin_from is not None:
-        raise UserError("--resume takes the weights from the checkpoint; leave out --begin-from")
+    if args.config is None and (args.begin_from is not None or args.backbone_weights is not None):
+        raise UserError("--resume takes the weights from the checkpoint; leave out --begin-from and "
+                        "--backbone-weights")
     if not args.resume and (args.output / checkpoint.CHECKPOINT).exists():
         raise UserError(f"{args.output} already holds a run: choose another --output, or --resume it")
     if args.minutes is not None and args.minutes <= 0:
         raise UserError(f"--minutes must be positive, not {args.minutes}")
     content = read_yaml(args.config) if args.config else None
+    if args.backbone_weights is not None:
+        content = merged(content, {"training": {"backbone_weights": str(args.backbone_weights)}})
     drives = DriveFolder(args.drives, NUSCENES_CLASSES)
     validation = DriveFolder(args.validation, NUSCENES_CLASSES) if args.validation else None
     group = Group(torch.device(args.device))
@@ -72,6 +78,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"`sparse4d train --resume --output {args.output} --drives {' '.join(map(str, args.drives))}` goes on")
         return 130
     return 0
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """``base`` with ``changes`` put over it: mappings key by key, anything else as a whole."""
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
 
 
 def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: DriveFolder, group: Group, *,
@@ -92,11 +105,15 @@ def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: 
     if config.model.num_classes != len(NUSCENES_CLASSES):
         raise UserError(f"{where}: model.num_classes is {config.model.num_classes}; drives have "
                         f"{len(NUSCENES_CLASSES)} classes")
+    if begin_from is not None and config.training.backbone_weights:
+        raise UserError("--begin-from brings the weights of the backbone too: leave out training.backbone_weights")
     trainer = Trainer(config, drives, group)
     if state is not None:
         trainer.load_state_dict(state)
     elif begin_from is not None:
         trainer.begin_from(load_file(ModelPackage.load(begin_from).path("weights")))
+    elif config.training.backbone_weights:
+        trainer.begin_backbone_from(Path(config.training.backbone_weights))
     output.mkdir(parents=True, exist_ok=True)
     if group.leads:
         write_text(output / "config.yaml", yaml.safe_dump(content, sort_keys=False))

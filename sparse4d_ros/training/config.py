@@ -196,6 +196,8 @@ class TrainingConfig:
     #: Steps after those that teach two decoders to refine, without attention (see ``warmup.py``).
     decoder_steps: int = 0
     seed: int = 0
+    #: File with published weights that the backbone begins with, see ``read_backbone`` in ``model/checkpoint.py``.
+    backbone_weights: str = ""
     #: bfloat16 for backbone and neck, float32 for the head.
     bfloat16: bool = False
     #: Compute the image branch again on the way back instead of keeping its activations: half the memory, a third

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.model.checkpoint import read_backbone
 from sparse4d_ros.training.anchors import initial_anchors
 from sparse4d_ros.training.config import RunConfig
 from sparse4d_ros.training.memory import Memory
@@ -69,6 +71,12 @@ class Trainer:
                                 f"the configuration needs {list(value.shape)}")
         self.network.model.load_state_dict(weights)
         self.average.module.load_state_dict(weights)
+
+    def begin_backbone_from(self, path: Path) -> None:
+        """Start with the published weights of a backbone; ``UserError`` as :func:`read_backbone`."""
+        weights = read_backbone(path, self.network.model.backbone)
+        for model in (self.network.model, self.average.module):
+            model.backbone.load_state_dict(weights)
 
     def _phase(self) -> tuple[Phase, float]:
         """The phase of the coming step and the share of the decoders' warm-up that is over, which it ends."""

@@ -75,6 +75,21 @@ def test_box_and_quality_losses_of_one_match():
     assert values["yawness"].item() == pytest.approx(math.log(2) * 0.25, rel=1e-4)
 
 
+@pytest.mark.parametrize(("beta", "best"), [(0.0, 0.0), (4.0, 1.25)])
+def test_who_cannot_tell_what_moves_says_rest_by_least_absolute_error_and_the_mean_by_smooth(beta, best):
+    """Three cars at rest and one at 5 m/s."""
+    wanted = np.zeros((4, 10))
+    wanted[:, 7] = 1.0
+    wanted[3, 8] = 5.0
+    costs = {}
+    for speed in np.arange(0.0, 5.1, 0.25):
+        anchors = torch.zeros(1, 1, 4, 11)
+        anchors[..., 7], anchors[..., 8] = 1.0, float(speed)
+        values = detection_loss(velocity_beta=beta)(torch.ones(1, 1, 4, 10), anchors, None, rows_of([0] * 4, wanted))
+        costs[float(speed)] = values["box"].item()
+    assert min(costs, key=costs.get) == best
+
+
 def test_centerness_has_its_minimum_at_the_exponential_of_the_centre_error():
     anchors = torch.zeros(1, 1, 1, 11)
     wanted = np.zeros((1, 10))

@@ -11,13 +11,15 @@ import training_drives  # noqa: E402
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES  # noqa: E402
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE  # noqa: E402
-from sparse4d_ros.training.config import AugmentationConfig, StreamConfig  # noqa: E402
+from sparse4d_ros.errors import UserError  # noqa: E402
+from sparse4d_ros.training.config import AugmentationConfig, StreamConfig, config_from_dict  # noqa: E402
 from sparse4d_ros.training.perspective import (  # noqa: E402
     PerspectiveHead,
     cell_targets,
     cells_beside,
     direct_values,
     object_cells,
+    seen_heading,
 )
 from sparse4d_ros.training.streams import DriveFolder, Streams  # noqa: E402
 
@@ -120,17 +122,37 @@ def test_direct_values_are_metres_in_the_cameras_axes(batch):
 def test_features_that_say_what_they_should_cost_nothing_but_the_layer(batch):
     cells = cells_of(batch)
     values, _ = direct_values(cells, batch.targets, batch.projection, batch.focal, middles(cells))
-    level = torch.zeros(2, 6, 8, 32, 88)
-    for group in range(2):
-        for channel in range(2):
-            level[cells.frame, cells.camera, 4 * group + channel, cells.line, cells.column] = values[:, channel]
-    torch.manual_seed(0)
-    head = PerspectiveHead(8, 1, 2)
+    head = PerspectiveHead(16, 1, 2)
     arguments = batch.targets, batch.depth, batch.semantics, batch.projection, batch.focal, LABEL_STRIDE
+    level = torch.zeros(2, 6, 16, 32, 88)
+    costs = []
     with torch.no_grad():
         head.layers[0].weight.zero_()
-        torch.manual_seed(1)
-        told = head.loss([level], *arguments)
-        torch.manual_seed(1)
-        silent = head.loss([torch.zeros_like(level)], *arguments)
-    assert silent - told > 1.0
+        for channels, said in (([], values), ([0, 1, 2, 8, 9, 10], torch.cat([values, values], dim=1)),
+                               ([11, 12], seen_heading(cells, batch.targets, batch.projection))):
+            for channel, column in zip(channels, said.T, strict=False):
+                level[cells.frame, cells.camera, channel, cells.line, cells.column] = column
+            torch.manual_seed(1)
+            costs.append(head.loss([level], *arguments))
+    silent, placed, turned = costs
+    assert silent - placed > 1.0 and placed - turned > 0.5
+
+
+def test_the_heading_against_the_ray_is_what_stays_when_camera_and_object_turn_together(batch):
+    cells = cells_of(batch)
+    seen = seen_heading(cells, batch.targets, batch.projection)
+    assert torch.allclose(seen.norm(dim=-1), torch.ones(len(seen)), atol=1e-4)
+    turn = torch.eye(4)
+    turn[:2, :2] = torch.tensor([[0.6, -0.8], [0.8, 0.6]])  # the model frame, turned
+    anchors = batch.targets.anchors.clone()
+    anchors[..., :2] = anchors[..., :2] @ turn[:2, :2].T
+    cos_sin = anchors[..., [7, 6]] @ turn[:2, :2].T
+    anchors[..., 6], anchors[..., 7] = cos_sin[..., 1], cos_sin[..., 0]
+    turned = seen_heading(cells, batch.targets._replace(anchors=anchors), batch.projection @ turn.T)
+    assert torch.allclose(turned, seen, atol=1e-3)
+
+
+def test_channel_groups_too_narrow_for_the_values_are_refused():
+    content = {"model": {"embed_dims": 32, "num_groups": 8}, "training": {"losses": {"perspective": 1.0}}}
+    with pytest.raises(UserError, match="losses.perspective needs five channels in each group"):
+        config_from_dict(content, "file")

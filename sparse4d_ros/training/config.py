@@ -119,6 +119,9 @@ class LossConfig:
     min_class_probability: float = 0.05
     #: Classes whose front and back look alike: their heading may be off by half a turn.
     symmetric_classes: tuple[str, ...] = ("barrier",)
+    #: Up to this error in m/s velocities cost its square / (2 beta) instead of itself; 0: as published. Most
+    #: objects stand still, so where a network cannot tell who moves, its least absolute error is to say 0.
+    velocity_beta: float = 0.0
     #: Factor on the gradient that the decoders send into the feature maps. While they are still
     #: searching it is mostly noise, and drowns the dense losses.
     decoder_gradient: float = 1.0
@@ -133,6 +136,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _check_dimensions(self.dimension_weights, "losses.dimension_weights")
+        _check(self.velocity_beta >= 0, "losses.velocity_beta must not be negative")
         for name, weights in self.class_dimension_weights.items():
             _check_dimensions(weights, f"losses.class_dimension_weights: {name}")
         for name in (*self.class_dimension_weights, *self.symmetric_classes):
@@ -227,6 +231,11 @@ class RunConfig:
 
     model: ModelConfig
     training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        _check(self.training.losses.perspective == 0 or self.model.embed_dims // self.model.num_groups >= 5,
+               "losses.perspective needs five channels in each group: model.embed_dims / model.num_groups is "
+               f"{self.model.embed_dims // self.model.num_groups}")
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -19,6 +19,7 @@ from sparse4d_ros.training.config import LossConfig, MatchingConfig
 from sparse4d_ros.training.targets import BACKGROUND, IGNORED, SUPERVISED, Targets
 
 _HEADING = slice(SIN_YAW, COS_YAW + 1)
+_VELOCITY = slice(COS_YAW + 1, SUPERVISED)
 
 
 class RowTargets(NamedTuple):
@@ -112,7 +113,10 @@ class DetectionLoss:
         box, wanted = anchors[selected][:, :SUPERVISED], rows.boxes[selected]
         wanted = self._turn_symmetric(box, wanted, rows.classes[selected])
         factors = rows.weights[selected] * box.new_tensor(config.dimension_weights)
-        distance = ((box - wanted).abs() * factors).sum(-1)
+        slow = functional.smooth_l1_loss(box[:, _VELOCITY], wanted[:, _VELOCITY], reduction="none",
+                                         beta=config.velocity_beta)
+        difference = torch.cat([(box - wanted)[:, :_VELOCITY.start].abs(), slow], dim=-1)
+        distance = (difference * factors).sum(-1)
 
         result = {"class": config.classification * (focal * per_decoder).sum(),
                   "box": config.box * (distance * share).sum()}

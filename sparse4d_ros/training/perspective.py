@@ -15,6 +15,10 @@ into metres in the vehicle's frame, by a rotation that depends on where the anch
 directions the mean correlation of what it sees with what it should do is zero, so it learns that
 only if they are a large part of the features. Cells beside an object must tell them as well, since
 key points of an anchor that is off the object fall there.
+
+The heading has the same difficulty: seen from the camera it can be read off the picture, and in the vehicle's
+frame it is turned by the direction of the ray. Its sine and cosine stand in the two channels behind those three,
+in the second half of the groups.
 """
 
 from __future__ import annotations
@@ -94,11 +98,17 @@ def cell_targets(cells: ObjectCells, targets: Targets, projection: torch.Tensor,
     z = image[:, 2].clamp(min=0.5)
     offset = (image[:, :2] / z[:, None] - pixels) / _OFFSET_UNIT
     log_depth = (z * REFERENCE_FOCAL / focal[cells.frame, cells.camera]).log()
+    heading = seen_heading(cells, targets, projection)
+    return torch.cat([offset, log_depth[:, None], box[:, 3:6], heading], dim=-1), image[:, 2] > 0.5
+
+
+def seen_heading(cells: ObjectCells, targets: Targets, projection: torch.Tensor) -> torch.Tensor:
+    """Sine and cosine ``[m, 2]`` of the heading against the ray from the camera to the object, on the ground."""
+    box = targets.anchors[cells.frame, cells.object]
     eye = torch.linalg.inv(projection.double())[cells.frame, cells.camera, :2, 3].float()
     ray = functional.normalize(box[:, :2] - eye, dim=-1)
     sin, cos = box[:, 6], box[:, 7]
-    heading = torch.stack([sin * ray[:, 0] - cos * ray[:, 1], cos * ray[:, 0] + sin * ray[:, 1]], dim=-1)
-    return torch.cat([offset, log_depth[:, None], box[:, 3:6], heading], dim=-1), image[:, 2] > 0.5
+    return torch.stack([sin * ray[:, 0] - cos * ray[:, 1], cos * ray[:, 0] + sin * ray[:, 1]], dim=-1)
 
 
 def cells_beside(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor, projection: torch.Tensor,
@@ -166,9 +176,11 @@ class PerspectiveHead(nn.Module):
             for cells in (own, beside):
                 rows, pixels = _features_at(cells, level, depth.shape[-2:], size)
                 wanted, valid = direct_values(cells, targets, projection, focal, pixels)
-                channels = rows.unflatten(1, (self.num_groups, -1))[..., :wanted.shape[1]]  # [m, groups, 3]
-                difference = (channels - wanted[:, None]).abs().mean(1) * valid[:, None]
-                total = total + difference.sum() / valid.sum().clamp(min=1)
+                channels = rows.unflatten(1, (self.num_groups, -1))  # [m, groups, E / groups]
+                difference = (channels[..., :3] - wanted[:, None]).abs().mean(1).sum(-1)
+                heading = seen_heading(cells, targets, projection)
+                facing = (channels[:, self.num_groups // 2:, 3:5] - heading[:, None]).abs().mean(1).sum(-1)
+                total = total + ((difference + facing) * valid).sum() / valid.sum().clamp(min=1)
         return total / len(self.layers)
 
 

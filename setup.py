@@ -32,7 +32,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["sparse4d_ros", "sparse4d_ros.*"]),
-    package_data={"sparse4d_ros": ["**/*.yaml", "**/*.json", "**/*.html"]},
+    package_data={"sparse4d_ros": ["**/*.yaml", "**/*.json", "**/*.html", "deploy/plugin/*"]},
     install_requires=requirements("base"),
     extras_require=EXTRAS,
     data_files=shared_files("msg", "config", "models"),

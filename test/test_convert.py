@@ -76,7 +76,8 @@ def test_wrong_files_are_refused_with_a_sentence(checkpoint, tmp_path, capsys):
     code = tmp_path / "code.pth"
     torch.save({"state_dict": argparse.Namespace(x=1)}, code)
     for path, words in ((other, "not a Sparse4D v3 checkpoint"), (text, "it is damaged, or something else"),
-                        (code, "holds a Python object, argparse.Namespace, beside tensors"), (tmp_path / "absent.pth", "there is no checkpoint")):
+                        (code, "holds a Python object, argparse.Namespace, beside tensors"),
+                        (tmp_path / "absent.pth", "there is no checkpoint")):
         assert cli.main(["convert", str(path), str(tmp_path / "out")]) == 2
         assert words in capsys.readouterr().err
         assert not (tmp_path / "out").exists()

@@ -53,7 +53,7 @@ needs_gpu = pytest.mark.skipif(bool(MISSING), reason=f"needs a GPU: {MISSING}")
 # The file
 
 @settings(deadline=None)
-@given(header=st.builds(EngineHeader, *[st.text(max_size=40)] * 7), plan=st.binary(max_size=200))
+@given(header=st.builds(EngineHeader, *[st.text(max_size=40)] * 9), plan=st.binary(max_size=200))
 def test_an_engine_file_reads_back(tmp_path_factory, header, plan):
     path = tmp_path_factory.getbasetemp() / "deep" / "x.engine"
     path.parent.mkdir(exist_ok=True)

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from sparse4d_ros.engine.cuda_driver import device_index
 from sparse4d_ros.engine.engine_file import EngineHeader, engine_header, engine_path, write_engine
-from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage
-from sparse4d_ros.engine.tensorrt_backend import load_tensorrt
+from sparse4d_ros.engine.package import GRID_KINDS, PLUGIN_KINDS, ModelPackage
+from sparse4d_ros.engine.tensorrt_backend import load_plugin, load_tensorrt
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.writing import blaming, replacing
 
@@ -82,10 +82,14 @@ def progress_monitor(trt: ModuleType) -> Any:
     return Monitor()
 
 
-def build_plan(trt: ModuleType, graph: Path, timing_cache: Path, tf32: bool, workspace_mib: int | None) -> bytes:
+def build_plan(
+    trt: ModuleType, graph: Path, timing_cache: Path, tf32: bool, workspace_mib: int | None, plugin: str,
+) -> bytes:
     """The plan that TensorRT makes of an ONNX file; ``UserError`` with TensorRT's reason if it cannot."""
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
+    if plugin:
+        load_plugin(builder, plugin)
     network = builder.create_network(network_flags(trt))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(graph.read_bytes()):  # not by its path: no file beside it may add weights
@@ -110,18 +114,20 @@ def build_plan(trt: ModuleType, graph: Path, timing_cache: Path, tf32: bool, wor
 
 def build_engine(
     package: ModelPackage, precision: str, output: Path, device: str | None = None, tf32: bool = False,
-    workspace_mib: int | None = None,
+    workspace_mib: int | None = None, plugin: Path | None = None,
 ) -> EngineHeader:
     """Build the engine of a package into ``output``, with a cache of kernel timings beside it.
 
-    Raises ``UserError`` if the graph, the driver or TensorRT is missing, TensorRT refuses the graph, or the file
-    cannot be written.
+    ``plugin`` is a library of ``deploy/plugin``; the engine then needs it where it lies. Raises ``UserError`` if the
+    graph, the library, the driver or TensorRT is missing, TensorRT refuses the graph or the library, or the file cannot
+    be written.
     """
-    engine_header(package, precision, "", "", "")  # a graph that is missing is named before a driver that is
+    library = str(plugin.resolve()) if plugin else ""
+    engine_header(package, precision, "", "", "", library)  # a graph that is missing is named before a driver that is
     trt, driver = load_tensorrt()
     index = device_index(device, driver)
-    header = engine_header(package, precision, trt.__version__, *driver.devices[index])
-    graph = package.path(GRID_KINDS[precision])
+    header = engine_header(package, precision, trt.__version__, *driver.devices[index], library)
+    graph = package.path((PLUGIN_KINDS if plugin else GRID_KINDS)[precision])
     if index:
         from sparse4d_ros.engine.cuda_memory import call, cudart
 
@@ -129,7 +135,7 @@ def build_engine(
     with blaming(output):  # before minutes of building
         output.parent.mkdir(parents=True, exist_ok=True)
     timing_cache = output.with_name(f"timing_{header.compute_capability}_{header.tensorrt}.cache")
-    write_engine(output, header, build_plan(trt, graph, timing_cache, tf32, workspace_mib))
+    write_engine(output, header, build_plan(trt, graph, timing_cache, tf32, workspace_mib, library))
     return header
 
 
@@ -143,6 +149,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tf32", action="store_true",
                         help="let float32 parts run in TF32: faster, and as coarse as fp16")
     parser.add_argument("--workspace-mib", type=int, metavar="N", help="most scratch memory (default: all there is)")
+    parser.add_argument("--plugin", type=Path, metavar="LIBRARY",
+                        help="build of the graph of `sparse4d export --reading plugin`, with this plugin of "
+                             "deploy/plugin; the engine needs it where it lies")
     parser.epilog = ("example:\n  sparse4d export my_model --precision fp16      # on any machine\n"
                      "  sparse4d build-engine my_model --precision fp16   # on the vehicle")
 
@@ -152,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     package = ModelPackage.load(args.package)
     output = args.output or engine_path(package, args.precision)
     started = time.monotonic()
-    header = build_engine(package, args.precision, output, args.device, args.tf32, args.workspace_mib)
+    header = build_engine(package, args.precision, output, args.device, args.tf32, args.workspace_mib, args.plugin)
     print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) for {header.gpu}, TensorRT {header.tensorrt}, in "
           f"{time.monotonic() - started:.0f} s")
     print(f"next: sparse4d doctor --model {args.package}; then start the node with model.backend: tensorrt, "

@@ -1,8 +1,9 @@
 """`sparse4d export`: the network of a model package as one ONNX graph, for first and later frames alike.
 
-The bank is an input and an output; ``has_history`` says whether it holds anything. Two ways to read
+The bank is an input and an output; ``has_history`` says whether it holds anything. Three ways to read
 image features can be exported (same numbers): ``visible`` gathers only points that a camera sees,
-for onnxruntime on CPUs; ``grid`` uses GridSample with static shapes, for TensorRT.
+for onnxruntime on CPUs; ``grid`` uses GridSample with static shapes, for TensorRT; ``plugin`` leaves
+it to one node, for TensorRT with the plugin of this folder.
 
 The types are in the graph, as strongly typed networks want them; inputs and outputs are float32
 whatever the precision. fp16 applies to backbone and neck, nine tenths of the work, and INT8 to
@@ -25,10 +26,11 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from sparse4d_ros.deploy.mixed_precision import Mixture, Mixtures, Trial, most, reference_steps
+from sparse4d_ros.deploy.plugin_graph import add_meaning, read_by_plugin
 from sparse4d_ros.deploy.quantise import calibrate, pictures
 from sparse4d_ros.deploy.tensorrt_operators import unsupported
 from sparse4d_ros.engine.onnx_backend import DEPTH_OUTPUT, INPUT_NAMES, output_names
-from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage, sha256
+from sparse4d_ros.engine.package import GRID_KINDS, PLUGIN_KINDS, ModelPackage, sha256
 from sparse4d_ros.engine.torch_backend import focal_lengths, load_network
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.bank import Bank
@@ -43,17 +45,21 @@ TRIAL_FRAMES = 12
 #: (reading, precision) -> kind of file in the package, file name
 _FILES = {
     ("visible", "fp32"): ("onnx", "model.onnx"),
-    **{("grid", precision): (kind, f"{kind.replace('onnx', 'model')}.onnx") for precision, kind in GRID_KINDS.items()},
+    **{(reading, precision): (kind, f"{kind.replace('onnx', 'model')}.onnx")
+       for reading, kinds in (("grid", GRID_KINDS), ("plugin", PLUGIN_KINDS)) for precision, kind in kinds.items()},
 }
 
 
 class FlatNetwork(nn.Module):
     """The network with the flat argument list of the graph; the picture size is a constant of it."""
 
-    def __init__(self, network: Sparse4D, num_cameras: int, width: int, height: int, depth: bool) -> None:
+    def __init__(
+        self, network: Sparse4D, num_cameras: int, width: int, height: int, depth: bool, plugin: bool,
+    ) -> None:
         super().__init__()
         self.network = network
         self.depth = depth
+        self.plugin = plugin
         size = torch.tensor([float(width), float(height)]).repeat(1, num_cameras, 1)
         self.register_buffer("image_wh", size)
 
@@ -61,13 +67,14 @@ class FlatNetwork(nn.Module):
         self, images: Tensor, projection: Tensor, camera_valid: Tensor, bank_feature: Tensor, bank_anchor: Tensor,
         bank_confidence: Tensor, has_history: Tensor, dt: Tensor, now_from_previous: Tensor,
     ) -> tuple[Tensor, ...]:
-        maps = [x.float() for x in self.network.extract(images.to(self.network.neck.lateral_convs[0].weight.dtype))]
+        maps = self.network.extract(images.to(self.network.neck.lateral_convs[0].weight.dtype))
+        features = [x.movedim(2, -1) if self.plugin else x.float() for x in maps]
         bank = Bank(bank_feature, bank_anchor, bank_confidence, has_history)
-        out = self.network.head(maps, projection, self.image_wh, camera_valid, bank, dt, now_from_previous)
+        out = self.network.head(features, projection, self.image_wh, camera_valid, bank, dt, now_from_previous)
         outputs = tuple(x for x in (out.anchors[-1], out.classes[-1], out.quality[-1], *out.bank[:3], out.kept_rows)
                         if x is not None)
         if self.depth:
-            finest = self.network.depth_branch(maps[:1], focal_lengths(projection))[0]
+            finest = self.network.depth_branch([maps[0].float()], focal_lengths(projection))[0]
             outputs += (clip_depth(finest),)
         return outputs
 
@@ -83,14 +90,17 @@ def export_onnx(
 ) -> None:
     """Write the graph of a package to ``output``; the file appears only when it is whole.
 
-    ``half`` puts backbone and neck in fp16. Raises ``UserError`` if the weights are absent or do not fit.
+    ``half`` puts backbone and neck in fp16. The graph for the plugin has the meaning of its nodes with it. Raises
+    ``UserError`` if the weights are absent or do not fit.
     """
     network = load_network(package)
-    network.set_reading(reading)
+    network.set_reading("visible" if reading == "visible" else "grid")
+    if reading == "plugin":
+        read_by_plugin(network)
     if half:
         halve_image_branch(network)
     count = len(package.cameras)
-    flat = FlatNetwork(network, count, package.input_width, package.input_height, depth).eval()
+    flat = FlatNetwork(network, count, package.input_width, package.input_height, depth, reading == "plugin").eval()
     images, projection, _, valid, bank, dt, motion = empty_inputs(
         package.model, count, package.input_width, package.input_height)
     # A camera that sees the scene: with nothing visible the gathering graph would be traced with no rows.
@@ -105,22 +115,25 @@ def export_onnx(
             flat, (images, projection, valid, *bank, dt, motion), str(partial), dynamo=True, external_data=False,
             input_names=list(INPUT_NAMES), output_names=names, opset_version=OPSET, verbose=False,
         )
-        strip_origin(partial)
+        model = onnx.load(str(partial))
+        strip_origin(model)
+        if reading == "plugin":
+            add_meaning(model)
+        onnx.save(model, str(partial))
         os.replace(partial, output)
 
 
-def strip_origin(path: Path) -> None:
+def strip_origin(model: onnx.ModelProto) -> None:
     """Take out what the exporter notes of the source code: file names of this machine, in every node."""
-    model = onnx.load(str(path))
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
-    onnx.save(model, str(path))
 
 
 def export_int8(
     package: ModelPackage, output: Path, drive: Path, num_frames: int, tolerance: float | None, depth: bool = False,
+    reading: str = "grid",
 ) -> Mixture:
     """Write the fp16 graph with INT8 in convolutions: in all, or in as many as keep the boxes within a tolerance.
 
@@ -131,7 +144,7 @@ def export_int8(
     images = pictures(package, drive, num_frames)  # a drive that cannot be used is named before a minute of work
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / output.name
-        export_onnx(package, path, "grid", depth, half=True)
+        export_onnx(package, path, reading, depth, half=True)
         model = onnx.load(str(path))
     reaches = calibrate(model, images)
     with reference_steps(package, drive, min(num_frames, TRIAL_FRAMES)) as (reference, steps):
@@ -157,10 +170,11 @@ def description(mixture: Mixture) -> str:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("package", type=Path, help="folder of the model package (with weights)")
-    parser.add_argument("--reading", choices=("visible", "grid"),
-                        help="visible: for onnxruntime on the CPU (default in fp32); grid: static shapes, for TensorRT")
+    parser.add_argument("--reading", choices=("visible", "grid", "plugin"),
+                        help="visible: for onnxruntime on the CPU (default in fp32); grid: static shapes, for "
+                             "TensorRT; plugin: for TensorRT with the plugin of deploy/plugin")
     parser.add_argument("--precision", choices=tuple(GRID_KINDS), default="fp32",
-                        help="of backbone and neck; fp16 and int8 are for TensorRT and imply --reading grid")
+                        help="of backbone and neck; fp16 and int8 are for TensorRT (--reading grid, or plugin)")
     parser.add_argument("--calibrate", type=Path, metavar="BAG",
                         help="drive that int8 takes the ranges of its activations from: one like those to come")
     parser.add_argument("--calibration-frames", type=int, default=32, help="frames of it, evenly spread (default 32)")
@@ -177,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, check the graph, and enter it with its checksum in model.yaml."""
     reading = args.reading or ("visible" if args.precision == "fp32" else "grid")
     if (reading, args.precision) not in _FILES:
-        raise UserError(f"--precision {args.precision} is for TensorRT, which needs --reading grid")
+        raise UserError(f"--precision {args.precision} is for TensorRT, which needs --reading grid or plugin")
     if (args.precision == "int8") != (args.calibrate is not None):
         raise UserError("--precision int8 and --calibrate BAG go together: the drive gives the activations' ranges")
     if args.tolerance is not None and args.precision != "int8":
@@ -189,13 +203,18 @@ def run(args: argparse.Namespace) -> int:
     print(f"exporting {package.name} ({reading}, {args.precision}), this takes about a minute …", flush=True)
     path = args.package / name
     if args.precision == "int8":
-        mixture = export_int8(package, path, args.calibrate, args.calibration_frames, args.tolerance, args.depth)
+        mixture = export_int8(package, path, args.calibrate, args.calibration_frames, args.tolerance, args.depth,
+                              reading)
         print(description(mixture))
     else:
         export_onnx(package, path, reading, args.depth, half=args.precision == "fp16")
     onnx.checker.check_model(str(path), full_check=True)
-    if reading == "grid" and (refused := unsupported(onnx.load(str(path)))):
+    model = onnx.load(str(path))
+    if reading != "visible" and (refused := unsupported(model)):
         raise UserError(f"TensorRT would refuse {path}, so it is not entered in model.yaml: {'; '.join(refused[:5])}")
+    if reading == "plugin":
+        del model.functions[:]  # TensorRT would read these, and not ask the plugin
+        onnx.save(model, str(path))
     replace(package, files={**package.files, kind: (name, sha256(path))}).save(args.package)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its checksum in model.yaml")
     return 0

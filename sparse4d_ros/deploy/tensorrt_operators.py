@@ -1,4 +1,4 @@
-"""What TensorRT 10.3 (JetPack 6.2) reads of ONNX without a plugin: an export that it would refuse is known at once.
+"""What TensorRT 10.3 (JetPack 6.2) reads of ONNX: an export that it would refuse is known at once.
 
 From the support table of onnx-tensorrt, release 10.1 (docs/operators.md); later releases only add to
 it. Operators whose shapes depend on data (NonZero and the like) are left out: such a graph could not
@@ -25,6 +25,8 @@ OPERATORS = frozenset("""
     ReduceSum ReduceSumSquare Relu Reshape Resize Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin
     Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh Tile TopK
     Transpose Trilu Unsqueeze Where Xor""".split())
+#: Domain and name of the node that the optional plugin computes.
+PLUGIN = ("sparse4d_ros", "DeformableAggregation")
 _MAX_K = 3840
 
 
@@ -43,6 +45,8 @@ def unsupported(model: onnx.ModelProto) -> list[str]:
 
 
 def _refused(node: NodeProto, constants: dict[str, onnx.TensorProto]) -> Iterator[str]:
+    if (node.domain, node.op_type) == PLUGIN:
+        return
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
         yield "not known to TensorRT, or of a size that depends on data"
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}

@@ -15,7 +15,7 @@ import struct
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage
+from sparse4d_ros.engine.package import GRID_KINDS, PLUGIN_KINDS, ModelPackage, sha256
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.writing import replacing
 
@@ -35,29 +35,38 @@ class EngineHeader:
     tensorrt: str
     gpu: str
     compute_capability: str
+    plugin: str = ""         #: absolute path of the library that it cannot run without, if any
+    plugin_sha256: str = ""
 
 
 #: How a field is called in a sentence.
 _NAMES = {
     "package": "model package", "package_version": "version of the model package", "precision": "precision",
     "onnx_sha256": "graph with SHA-256", "tensorrt": "TensorRT", "gpu": "GPU",
-    "compute_capability": "compute capability",
+    "compute_capability": "compute capability", "plugin": "plugin", "plugin_sha256": "plugin with SHA-256",
 }
 
 
 def engine_header(
-    package: ModelPackage, precision: str, tensorrt: str, gpu: str, compute_capability: str,
+    package: ModelPackage, precision: str, tensorrt: str, gpu: str, compute_capability: str, plugin: str = "",
 ) -> EngineHeader:
-    """The header of an engine of this package on this machine; ``UserError`` if the package lacks the graph."""
-    kind = GRID_KINDS.get(precision)
+    """The header of an engine of this package on this machine, which reads image features by a library if one is given.
+
+    Raises ``UserError`` if the package lacks the graph, or the library is absent.
+    """
+    kind = (PLUGIN_KINDS if plugin else GRID_KINDS).get(precision)
     if kind is None:
         raise UserError(f"the tensorrt backend runs in {', '.join(GRID_KINDS)}, not in {precision!r}")
     if kind not in package.files:
-        option = "--reading grid" if precision == "fp32" else f"--precision {precision}"
+        options = f"--reading {'plugin' if plugin else 'grid'} --precision {precision}"
+        other = "" if plugin else PLUGIN_KINDS[precision]
         raise UserError(f"the model package {package.folder} has no graph for TensorRT in {precision} (field "
-                        f"files.{kind}): `sparse4d export {package.folder} {option}` makes it")
+                        f"files.{kind}): `sparse4d export {package.folder} {options}` makes it"
+                        + f"; its files.{other} needs `build-engine --plugin`" * (other in package.files))
+    if plugin and not Path(plugin).is_file():
+        raise UserError(f"the library of the plugin is not there: {plugin} (docs/deployment.md says how to build it)")
     return EngineHeader(package.name, package.version, precision, package.files[kind][1], tensorrt, gpu,
-                        compute_capability)
+                        compute_capability, plugin, sha256(Path(plugin)) if plugin else "")
 
 
 def engine_path(package: ModelPackage, precision: str) -> Path:

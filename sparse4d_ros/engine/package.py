@@ -27,7 +27,9 @@ FILE_NAME = "model.yaml"
 INPUT_SIZES = {"small": (704, 256), "base": (1408, 512), "large": (1600, 640)}
 #: precision -> kind of graph that a TensorRT engine is built of
 GRID_KINDS = {"fp32": "onnx_grid", "fp16": "onnx_grid_fp16", "int8": "onnx_grid_int8"}
-FILE_KINDS = ("weights", "onnx", *GRID_KINDS.values())
+#: The same, with the reading of image features as a node of the optional plugin.
+PLUGIN_KINDS = {precision: kind.replace("grid", "plugin") for precision, kind in GRID_KINDS.items()}
+FILE_KINDS = ("weights", "onnx", *GRID_KINDS.values(), *PLUGIN_KINDS.values())
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -66,6 +68,8 @@ class ModelPackage:
         """
         folder = Path(folder)
         path = folder / FILE_NAME
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}: a model package is given by its path, not by its name")
         if not path.is_file():
             raise UserError(f"{folder} is not a model package: it has no {FILE_NAME}")
         try:

@@ -61,6 +61,12 @@ def _describe(spec: TensorSpec | None) -> str:
     return "absent" if spec is None else f"{spec.dtype} {list(spec.shape)}"
 
 
+def load_plugin(owner: Any, library: str) -> None:
+    """Let a builder or a runtime know the plugin of a library; ``UserError`` if TensorRT does not take it."""
+    if owner.get_plugin_registry().load_library(library) is None:
+        raise UserError(f"TensorRT cannot load the plugin {library} (its reason is above)")
+
+
 class TensorRTBackend:
     """One engine, two execution contexts that share their scratch memory, one stream."""
 
@@ -78,9 +84,9 @@ class TensorRTBackend:
         from sparse4d_ros.engine.cuda_memory import CudaDevice
 
         index = device_index(device, driver)
-        here = engine_header(package, precision, trt.__version__, *driver.devices[index])
         path = engine or engine_path(package, precision)
         built, plan = read_engine(path)
+        here = engine_header(package, precision, trt.__version__, *driver.devices[index], built.plugin)
         check_engine(built, here, path)
         self.device = f"cuda:{index}"
         self._specs = tensor_specs(package)
@@ -91,13 +97,15 @@ class TensorRTBackend:
         self._runtime = self._engine = None
         self._cuda = CudaDevice(index)
         try:
-            self._load(trt, plan, path)
+            self._load(trt, built.plugin, plan, path)
         except BaseException:
             self.close()
             raise
 
-    def _load(self, trt: ModuleType, plan: bytes, path: Path) -> None:
+    def _load(self, trt: ModuleType, plugin: str, plan: bytes, path: Path) -> None:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
+        if plugin:
+            load_plugin(self._runtime, plugin)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise UserError(f"TensorRT {trt.__version__} cannot load {path} (its reason is above)")

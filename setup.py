@@ -35,6 +35,6 @@ setup(
     package_data={"sparse4d_ros": ["**/*.yaml", "**/*.json", "**/*.html", "deploy/plugin/*"]},
     install_requires=requirements("base"),
     extras_require=EXTRAS,
-    data_files=shared_files("msg", "config", "models"),
+    data_files=shared_files("msg", "config", "models", "requirements"),
     entry_points={"console_scripts": ["sparse4d = sparse4d_ros.cli:main"]},
 )

@@ -12,6 +12,7 @@ import sys
 
 from sparse4d_ros import __version__
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.installing import missing
 
 # command -> (module, one line of help)
 COMMANDS = {
@@ -24,8 +25,9 @@ COMMANDS = {
     "simulate": ("sparse4d_ros.simulation.command", "render synthetic six-camera drives, as bags or for training"),
     "train": ("sparse4d_ros.training.command", "train a model on drives"),
     "ablate": ("sparse4d_ros.training.ablation", "train variants of a configuration alike and compare their scores"),
-    "evaluate": ("sparse4d_ros.evaluation.command", "score a model, or recorded tracks, on a bag with ground truth"),
-    "robustness": ("sparse4d_ros.evaluation.robustness_command", "score a model without memory and without cameras"),
+    "evaluate": ("sparse4d_ros.evaluation.evaluate_options",
+                 "score a model, or recorded tracks, on a bag with ground truth"),
+    "robustness": ("sparse4d_ros.evaluation.robustness_options", "score a model without memory and without cameras"),
     "view": ("sparse4d_ros.viewer.command", "look at a drive and its tracks in a browser, or save it as one page"),
     "record-demo": ("sparse4d_ros.viewer.record_demo", "make page, video and pictures of a drive, to show around"),
     "check-rig": ("sparse4d_ros.rig_check.command", "say what looks wrong with the cameras of a recorded bag"),
@@ -64,10 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sparse4d: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        # The devkit is in no extra: its own pins would hold numpy below 2.
-        remedy = "pip install --no-deps nuscenes-devkit==1.2.0" if error.name == "nuscenes" else "pip install '.[all]'"
-        print(f"sparse4d: the command {command!r} needs the Python package {error.name!r}, which is not installed: "
-              f"{remedy}", file=sys.stderr)
+        print(f"sparse4d: {missing(f'the command {command!r}', str(error.name))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sparse4d: stopped", file=sys.stderr)

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sparse4d_ros"
 #: Rooms from the roof to the ground; rooms of one floor do not import each other, but for those of `BESIDE`.
 FLOORS = (("cli",), ("node", "deploy", "rig_check"), ("simulation", "engine", "training", "viewer"),
           ("data", "evaluation", "model"),
-          ("boxes", "geometry", "frame", "errors", "resources", "arguments", "writing", "findings"))
+          ("boxes", "geometry", "frame", "errors", "resources", "arguments", "writing", "findings",
+           "installing"))
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: (who, whom) on one floor: the node's benchmark prints below the offline one; a rig is held against the node's
 #: parameters; evaluation reads bags.

@@ -9,9 +9,9 @@ import argparse
 import json
 from pathlib import Path
 
-from sparse4d_ros.deploy.benchmark import table
 from sparse4d_ros.deploy.doctor_machine import examine_machine
 from sparse4d_ros.deploy.doctor_model import examine_backends, examine_engines, examine_package
+from sparse4d_ros.deploy.timing import table
 from sparse4d_ros.engine.package import GRID_KINDS
 from sparse4d_ros.findings import FAIL, page, to_json, worst
 from sparse4d_ros.resources import share_path

@@ -12,15 +12,20 @@ from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
-from sparse4d_ros import __version__
-from sparse4d_ros.deploy.benchmark import machine
+from sparse4d_ros import __version__, installing
 from sparse4d_ros.deploy.clocks import clocks
+from sparse4d_ros.deploy.timing import machine
 from sparse4d_ros.engine.cuda_driver import probe
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.findings import FAIL, INFO, OK, WARN, Finding
 from sparse4d_ros.resources import share_path
 
-PACKAGES = ("numpy", "onnxruntime", "torch", "tensorrt", "cuda-bindings", "opencv-python-headless")
+#: Modules and what lacks them; "" where a vehicle can do without.
+MODULES = {
+    "numpy": "nothing runs", "scipy": "nothing runs", "cv2": "nothing runs", "PIL": "no model runs",
+    "onnxruntime": "the network runs by TensorRT or PyTorch alone", "rosbags": "nothing plays, records or reads a bag",
+    "matplotlib": "", "nuscenes": "", "torch": "", "tensorrt": "", "cuda": "",
+}
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 #: Participants of a vehicle that have a segment each: six camera drivers, the node, and a reader.
 _PARTICIPANTS = 8
@@ -36,16 +41,19 @@ def versions() -> list[Finding]:
     found = [Finding(INFO, "machine", "machine", machine()),
              Finding(INFO, "machine", "system", f"{system}, kernel {platform.release()}, {platform.machine()}"),
              Finding(INFO, "machine", "sparse4d_ros", f"{__version__}, in {Path(__file__).parents[1]}")]
-    for name in PACKAGES:
-        found.append(Finding(INFO, "machine", name, _version(name)))
-    return found
+    return found + [_package(module, lack) for module, lack in MODULES.items()]
 
 
-def _version(distribution: str) -> str:
+def _package(module: str, lack: str) -> Finding:
+    name = installing.distribution(module)
+    if importlib.util.find_spec(module) is None:
+        if not lack:
+            return Finding(INFO, "machine", name, "not installed; a vehicle can do without")
+        return Finding(WARN, "machine", name, f"not installed: {lack}", installing.remedy(module))
     try:
-        return metadata.version(distribution)
+        return Finding(INFO, "machine", name, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return Finding(INFO, "machine", name, "installed, of a version that it does not say")
 
 
 def gpu() -> list[Finding]:

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sparse4d_ros.data.bag_reader import BagDrive
-from sparse4d_ros.deploy.benchmark import Row
 from sparse4d_ros.deploy.build_engine import build_engine
+from sparse4d_ros.deploy.timing import Row
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.engine.agreement import Comparison, compare
 from sparse4d_ros.engine.engine_file import engine_path, read_engine
 from sparse4d_ros.engine.onnx_backend import OnnxBackend
 from sparse4d_ros.engine.package import GRID_KINDS
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.findings import FAIL, INFO, OK, WARN, Finding
+from sparse4d_ros.findings import FAIL, INFO, OK, SKIP, WARN, Finding
+from sparse4d_ros.installing import remedy
 
 #: Objects that the node would publish; their partners are looked for further down.
 MIN_SCORE = 0.3
@@ -63,7 +63,8 @@ def examine_engines(package: ModelPackage, build: str | None) -> list[Finding]:
         try:
             if path.is_file():
                 header, plan = read_engine(path)
-                text = f"{path}: {len(plan) / 1e6:.1f} MB for {header.gpu}, TensorRT {header.tensorrt}"
+                text = (f"{path}: {len(plan) / 1e6:.1f} MB for {header.gpu}, TensorRT {header.tensorrt}"
+                        + f", plugin {header.plugin}" * bool(header.plugin))
                 found.append(Finding(INFO, "model", f"engine {precision}", text))
             elif kind in package.files:
                 found.append(Finding(INFO, "model", f"engine {precision}", f"none at {path}",
@@ -114,9 +115,14 @@ def examine_backends(package: ModelPackage, drive: Path, num_frames: int) -> tup
                                    "`sparse4d export` makes a graph")], []
     reference, *others = engines
     try:
+        from sparse4d_ros.data.bag_reader import BagDrive  # its package is no part of what the node needs
+
         frames = (item.frame for item in itertools.islice(BagDrive(drive, cameras=package.cameras), num_frames))
         steps = list(tqdm(compare(engines[reference], {name: engines[name] for name in others}, frames),
                           total=num_frames, desc="comparing backends", unit="frame", leave=False, disable=None))
+    except ModuleNotFoundError as error:
+        return [*findings, Finding(SKIP, "model", "drive", f"not compared: nothing here reads a bag ({error})",
+                                   remedy(str(error.name)))], []
     except UserError as error:
         return [*findings, Finding(FAIL, "model", "drive", str(error), "name another one with --bag")], []
     finally:

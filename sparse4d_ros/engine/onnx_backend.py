@@ -10,6 +10,7 @@ from sparse4d_ros.engine.backend import HostBank, NetworkOutput
 from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.engine.preprocess import NetworkInputs
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.installing import require
 from sparse4d_ros.model.config import ModelConfig
 
 INPUT_NAMES = ("images", "projection", "camera_valid", "bank_feature", "bank_anchor", "bank_confidence",
@@ -46,6 +47,7 @@ class OnnxBackend:
 
         Raises ``UserError`` if the file is absent or altered, no provider fits, or the graph is another's.
         """
+        require("the onnxruntime backend", "onnxruntime")
         import onnxruntime as ort
 
         if device not in ("cpu", "cuda"):

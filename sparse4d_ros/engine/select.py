@@ -10,6 +10,7 @@ from sparse4d_ros.engine.backend import Backend
 from sparse4d_ros.engine.engine_file import engine_path
 from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.installing import require
 
 BACKENDS = ("auto", "onnxruntime", "torch", "tensorrt")
 #: backend -> what `model.precision` may be
@@ -46,8 +47,7 @@ def create_backend(
         from sparse4d_ros.engine.onnx_backend import OnnxBackend
 
         return OnnxBackend(package, device or "cpu", dense_depth)
-    if importlib.util.find_spec("torch") is None:
-        raise UserError("model.backend 'torch' needs PyTorch: pip install 'sparse4d_ros[train]'")
+    require("the torch backend", "torch")
     from sparse4d_ros.engine.torch_backend import TorchBackend
 
     return TorchBackend(package, device or "cpu", precision, dense_depth)

@@ -19,7 +19,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM (exit 0); 1 if it cannot start, with one sentence on stderr.
+    """Run the node until SIGINT or SIGTERM (exit 0); with one sentence on stderr 2 for wrong ROS arguments or an
+    unreadable parameter file, 1 if it cannot start for another reason.
 
     ``engine_factory`` makes the engine from the settings; None loads the model package.
     """
@@ -28,6 +29,11 @@ def main(arguments: list[str] | None = None, engine_factory: Callable[[Any], Any
         from sparse4d_ros.node.process import run
 
         return run(arguments, engine_factory, stop)
+    except ModuleNotFoundError as error:
+        from sparse4d_ros.installing import missing
+
+        print(missing("sparse4d_node", str(error.name)), file=sys.stderr)
+        return 1
     finally:
         stop.ignore()
 

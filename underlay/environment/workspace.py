@@ -14,7 +14,7 @@ from environment.steps import run_logged
 #: Interface packages that PyPI lacks and that the node uses.
 UNDERLAY = ("tf2_msgs", "vision_msgs")
 #: Folders that are installed as they are.
-LINKED_FOLDERS = ("sparse4d_ros", "config", "launch", "models")
+LINKED_FOLDERS = ("sparse4d_ros", "config", "launch", "models", "requirements")
 
 
 def missing_interfaces(prefixes: list[Path]) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sparse4d_ros import geometry
 from sparse4d_ros.data import bag_files
-from sparse4d_ros.data.bag_reader import CAMERA_ORDER
 from sparse4d_ros.data.bag_writer import write_bag
+from sparse4d_ros.data.image_topics import CAMERA_ORDER
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
@@ -69,8 +69,9 @@ def write(path: Path, count: int, **how) -> Path:
     return path
 
 
-def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None):
-    """Copy a bag; ``change(topic, message, log_ns)`` returns (message type, message, log_ns), or None to drop."""
+def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None, rename=str):
+    """Copy a bag; ``change(topic, message, log_ns)`` returns (message type, message, log_ns), or None to drop;
+    ``rename(topic)`` a topic's new name."""
     connections = {}
     with bag_files.open_bag(source) as reader, Writer(target, version=9, storage_plugin=storage) as writer:
         for connection, log_ns, raw in bag_files.messages(reader, reader.connections):
@@ -81,7 +82,8 @@ def rewrite(source, target, storage=StoragePlugin.MCAP, *, change=None):
                     continue
                 kind, message, log_ns = changed
             if connection.topic not in connections:
-                connections[connection.topic] = writer.add_connection(connection.topic, kind, typestore=typestore())
+                connections[connection.topic] = writer.add_connection(rename(connection.topic), kind,
+                                                                      typestore=typestore())
             writer.write(connections[connection.topic], log_ns, typestore().serialize_cdr(message, kind))
     return target
 

@@ -11,7 +11,7 @@ from camera_messages import HEIGHT, WIDTH, camera_info, compressed, image_messag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparse4d_ros.node.calibration import Undistorter, read_camera_info
+from sparse4d_ros.data.camera_info import Undistorter, read_camera_info
 from sparse4d_ros.node.cameras import Camera, CameraError, CameraState
 
 

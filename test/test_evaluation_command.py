@@ -13,9 +13,9 @@ import pytest
 
 from sparse4d_ros import cli
 from sparse4d_ros.boxes import NUSCENES_CLASSES
-from sparse4d_ros.data.bag_reader import CAMERA_ORDER
 from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
+from sparse4d_ros.data.image_topics import CAMERA_ORDER
 from sparse4d_ros.engine import Detections, FrameRejected, NumericalError
 from sparse4d_ros.evaluation import command
 from sparse4d_ros.evaluation.records import Drive, load_results

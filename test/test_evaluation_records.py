@@ -91,9 +91,13 @@ def test_detections_become_a_record():
 
 
 def test_a_file_that_holds_no_tracks_is_named(tmp_path):
-    (tmp_path / "text.npz").write_text("nothing")
-    with pytest.raises(UserError, match=r"text\.npz cannot be read as recorded tracks"):
-        load_results(tmp_path / "text.npz")
+    with pytest.raises(UserError, match=r"none\.npz cannot be read as recorded tracks .*: No such file"):
+        load_results(tmp_path / "none.npz")
+    np.save(tmp_path / "array.npy", np.arange(3))
+    for content in (b"nothing", b"", b"PK\3\4", (tmp_path / "array.npy").read_bytes()):
+        (tmp_path / "text.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"text\.npz cannot be read as recorded tracks .*: it is damaged, or some"):
+            load_results(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", stamp_ns=np.arange(3))
     with pytest.raises(UserError, match=r"other\.npz holds no recorded tracks: it lacks frame, boxes"):
         load_results(tmp_path / "other.npz")

@@ -14,8 +14,8 @@ from test_evaluation_command import truthful
 
 from sparse4d_ros import cli
 from sparse4d_ros.boxes import NUSCENES_CLASSES
-from sparse4d_ros.data.bag_reader import CAMERA_ORDER
 from sparse4d_ros.data.bag_writer import write_bag
+from sparse4d_ros.data.image_topics import CAMERA_ORDER
 from sparse4d_ros.evaluation import robustness_command
 from sparse4d_ros.evaluation.matching import match_drives
 from sparse4d_ros.evaluation.robustness import camera_loss, found, seen_by, seen_by_others, without_camera

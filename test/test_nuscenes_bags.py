@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("nuscenes")
 
 from nuscenes.nuscenes import NuScenes  # noqa: E402
+from nuscenes.utils.splits import create_splits_scenes  # noqa: E402
 
 from sparse4d_ros import boxes, cli, geometry  # noqa: E402
-from sparse4d_ros.data import bag_files, ros_messages  # noqa: E402
+from sparse4d_ros.data import bag_files, nuscenes_to_bag, ros_messages  # noqa: E402
 from sparse4d_ros.data.bag_reader import BagDrive  # noqa: E402
 from sparse4d_ros.data.bag_writer import BagWriter  # noqa: E402
 from sparse4d_ros.data.nuscenes_set import NuScenesSet  # noqa: E402
@@ -74,7 +75,7 @@ def assert_objects(item, expected):
 @pytest.mark.parametrize("scene", range(len(cases.SCENES)))
 def test_a_scene_comes_back_from_its_bag(bags, scene):
     drive = BagDrive(bags / cases.SCENES[scene])
-    assert drive.fixed_frame == "map" and drive.camera_names == tuple(cases.NAMES.values())
+    assert drive.fixed_frame == "odom" and drive.camera_names == tuple(cases.NAMES.values())
     assert drive.skipped == {"incomplete": 0, "no transform": 0}
     ids = {}
     for index, item in enumerate(drive):
@@ -133,7 +134,7 @@ def test_transforms_are_the_mountings_and_every_pose_of_every_sensor(bags):
              for later in (0, cases.INTERVAL_US // 2) if index < cases.KEY_FRAMES - 1 or not later}
     assert stamps == [us * 1000 for us in sorted(taken)]
     for item, stamp_ns in zip(moving, stamps, strict=True):
-        assert (item.header.frame_id, item.child_frame_id) == ("map", "base_link")
+        assert (item.header.frame_id, item.child_frame_id) == ("odom", "base_link")
         np.testing.assert_allclose(ros_messages.matrix_of(item), cases.vehicle_pose(stamp_ns // 1000), atol=1e-6)
 
 
@@ -197,6 +198,12 @@ def test_odom_is_preferred_to_map(tmp_path):
     assert drive.fixed_frame == "odom" and len(drive) == 3
     first = next(iter(drive))
     np.testing.assert_allclose(first.frame.fixed_from_vehicle, bag_cases.vehicle_pose(bag_cases.START_NS), atol=1e-6)
+
+
+def test_a_bag_that_has_map_alone_is_read(tmp_path):
+    """As nuscenes-to-bag wrote them before, and localisation without odometry."""
+    drive = BagDrive(bag_cases.write(tmp_path / "bag", 3, fixed_frame="map"))
+    assert drive.fixed_frame == "map" and len(drive) == 3
 
 
 def no_table(root):
@@ -282,6 +289,7 @@ def test_unknown_versions_and_scenes_are_named(root, tmp_path, capsys, options, 
 
 def test_a_split_is_its_scenes(tmp_path):
     """scene-0103 is one of the two of mini_val; the other is renamed into the set."""
+    assert sorted(create_splits_scenes()) == list(nuscenes_to_bag._SPLITS)
     cases.write(tmp_path / "set")
     cases.edit(tmp_path / "set", "scene", lambda records: records[0].update(name="scene-0916"))
     assert command(tmp_path / "set", tmp_path / "bags", "--split", "mini_val") == 0

@@ -225,6 +225,8 @@ def test_frames_have_the_stamps_of_the_camera_whose_stamps_the_results_bear(reco
 
     bag = altered(recorded, tmp_path / "drive", change)
     assert read_recorded(bag).reference_camera == "back" != frame.cameras[0].name
+    elsewhere = bag_cases.rewrite(bag, tmp_path / "elsewhere", rename=lambda topic: topic.replace("/camera/", "/cam_"))
+    assert read_recorded(elsewhere, images="/cam_{name}/image/compressed").reference_camera == "back"
     assert cli.main(["record-demo", "--bag", str(bag), "--output", str(tmp_path / "demo"), "--stills", "0"]) == 0
     assert len(load_results(tmp_path / "demo" / "tracks.npz")) == FRAMES - len(UNSEEN)
 

@@ -22,7 +22,7 @@ from sensor_msgs.msg import CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from sparse4d_ros.data import bag_files
-from sparse4d_ros.data.bag_reader import CAMERA_ORDER
+from sparse4d_ros.data.image_topics import CAMERA_ORDER
 
 pytestmark = pytest.mark.ros
 

@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from sparse4d_ros import geometry
 from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
+from sparse4d_ros.data.camera_info import Calibration
 from sparse4d_ros.findings import FAIL, OK, SKIP, WARN
-from sparse4d_ros.node.calibration import Calibration
 from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.resources import share_path
 from sparse4d_ros.rig_check import moments, objects

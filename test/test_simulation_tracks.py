@@ -279,6 +279,15 @@ def test_the_command_saves_tracks_without_rendering(tmp_path, capsys):
         assert named in capsys.readouterr().err
 
 
+def test_an_output_that_cannot_be_made_is_a_sentence(tmp_path, capsys):
+    pytest.importorskip("moderngl")
+    file = tmp_path / "file"
+    file.touch()
+    for output in (file, file / "below"):
+        assert cli.main(["simulate", "--seeds", "6", "--duration", "0.4", "--output", str(output)]) == 2
+        assert f"{output} was not written: " in capsys.readouterr().err
+
+
 def test_the_rig_of_a_plain_recording_is_the_usual_one():
     from sparse4d_ros.simulation.variety import rig_of
 

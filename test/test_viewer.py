@@ -255,7 +255,7 @@ def test_the_command_runs_a_model(bag, tmp_path, monkeypatch):
     (["--bag", "{bag}", "--picture-width", "0"], "--picture-width is 0"),
     (["--bag", "{bag}", "--model", "nowhere"], "nowhere"),
     (["--bag", "{bag}", "--tracks", "{other}", "--save", "{out}"], "they are not of the same drive"),
-    (["--bag", "{bag}", "--port", "70000", "--no-browser"], "port 70000"),
+    (["--bag", "{bag}", "--port", "70000", "--no-browser"], "there is no port 70000; --port takes 1 to 65535"),
 ])
 def test_bad_input_is_a_sentence(bag, tmp_path, capsys, words, text):
     other = tmp_path / "other.npz"

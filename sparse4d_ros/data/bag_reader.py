@@ -19,16 +19,14 @@ from rosbags.interfaces import Connection
 from sparse4d_ros import geometry
 from sparse4d_ros.data import bag_files, camera_sets, images, ros_messages
 from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
+from sparse4d_ros.data.camera_info import Calibration, read_camera_info
+from sparse4d_ros.data.image_topics import IMAGE_TYPES, camera_info_topic, image_topics
 from sparse4d_ros.data.transforms import TransformTree
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
-#: The order of the models we ship; cameras of other names follow in alphabetical order.
-CAMERA_ORDER = ("front", "front_right", "front_left", "back", "back_left", "back_right")
 #: Where the ego motion is looked for, the best first (REP-105: a pose in ``map`` may jump).
 FIXED_FRAMES = ("odom", "map")
-
-_IMAGE_TYPES = (ros_messages.IMAGE, ros_messages.COMPRESSED_IMAGE)
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +34,11 @@ log = logging.getLogger(__name__)
 class BagDrive:
     """Iterates :class:`LabelledFrame` in order of time; ``len()`` is the number of sets.
 
-    ``cameras``: names in model order, or a mapping of name to image topic where topics are not
-    called ``/camera/<name>/image`` (with ``/compressed``, or raw without). camera_info is taken
-    from beside the image topic, as image_transport does. None takes every camera of the bag.
+    ``cameras``: names in model order, or a mapping of name to image topic. None takes every camera of the bag.
+    ``images`` is the pattern of image topics, ``{name}`` standing for the camera, where they are not called as
+    :func:`~sparse4d_ros.data.image_topics.image_topics` expects. camera_info is taken from beside the image topic, as
+    image_transport does, and fits a picture by the node's rule
+    (:meth:`~sparse4d_ros.data.camera_info.Calibration.intrinsic_for`).
     ``fixed_frame`` None takes ``odom`` or, in a bag whose transforms lead to no ``odom``, ``map``.
 
     Sets that lack a camera (unless ``min_cameras`` allows it: then its image is None) or whose
@@ -47,18 +47,18 @@ class BagDrive:
     """
 
     def __init__(self, path: str | Path, cameras: Sequence[str] | Mapping[str, str] | None = None, *,
-                 fixed_frame: str | None = None, vehicle_frame: str = "base_link", reference_camera: str | None = None,
-                 ground_truth_topic: str = GROUND_TRUTH_TOPIC, max_spread_ms: float = 100.0,
-                 min_cameras: int | None = None) -> None:
+                 images: str | None = None, fixed_frame: str | None = None, vehicle_frame: str = "base_link",
+                 reference_camera: str | None = None, ground_truth_topic: str = GROUND_TRUTH_TOPIC,
+                 max_spread_ms: float = 100.0, min_cameras: int | None = None) -> None:
         self.path = Path(path)
         self.vehicle_frame = vehicle_frame
         self.skipped = {"incomplete": 0, "no transform": 0}
         self._tree = TransformTree()
         self._objects: dict[int, Objects] = {}
-        self._intrinsics: dict[str, np.ndarray] = {}
+        self._calibrations: dict[str, Calibration] = {}
         self._camera_frames: dict[str, str] = {}
         with bag_files.open_bag(self.path) as reader:
-            self.image_topics = self._find_cameras(reader, cameras)
+            self.image_topics = self._find_cameras(reader, cameras, images)
             self.camera_names = tuple(self.image_topics)
             self.reference_camera = reference_camera or self.camera_names[0]
             if self.reference_camera not in self.camera_names:
@@ -96,29 +96,21 @@ class BagDrive:
 
     # First pass
 
-    def _find_cameras(self, reader: AnyReader, cameras: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:
-        """Image topic of each camera; compressed is preferred where a bag holds both."""
+    def _find_cameras(self, reader: AnyReader, cameras: Sequence[str] | Mapping[str, str] | None,
+                      pattern: str | None) -> dict[str, str]:
+        """Image topic of each camera."""
         if isinstance(cameras, Mapping):
             missing = [topic for topic in cameras.values() if topic not in reader.topics]
             if missing:
                 raise UserError(f"{self.path} has no image topic {missing[0]}; its topics are: "
                                 f"{', '.join(sorted(reader.topics))}")
             for topic in cameras.values():
-                if (kind := reader.topics[topic].msgtype) not in _IMAGE_TYPES:
+                if (kind := reader.topics[topic].msgtype) not in IMAGE_TYPES:
                     raise UserError(f"{self.path}: {topic} carries {kind}, not images")
             return dict(cameras)
-        found: dict[str, str] = {}
-        for topic, info in reader.topics.items():
-            parts = topic.split("/")
-            named = topic.startswith("/camera/") and parts[3:] in (["image"], ["image", "compressed"])
-            if named and info.msgtype in _IMAGE_TYPES:
-                found[parts[2]] = max(topic, found.get(parts[2], ""), key=len)
-        if not found:
-            raise UserError(f"{self.path} has no camera: no topic is called /camera/<name>/image or "
-                            f"/camera/<name>/image/compressed; its topics are: {', '.join(sorted(reader.topics))}")
+        found = image_topics(self.path, reader.topics, pattern)
         if cameras is None:
-            known = [name for name in CAMERA_ORDER if name in found]
-            cameras = known + sorted(found.keys() - set(known))
+            return found
         missing = [name for name in cameras if name not in found]
         if missing:
             raise UserError(f"{self.path} has no images of camera {missing[0]!r}; it has {', '.join(sorted(found))}")
@@ -128,7 +120,7 @@ class BagDrive:
         """Read everything but pixels; returns the image stamps of each camera."""
         stamps: dict[str, list[int]] = {camera: [] for camera in self.camera_names}
         camera_of = {topic: camera for camera, topic in self.image_topics.items()}
-        info_of = {_camera_info_topic(topic): camera for camera, topic in self.image_topics.items()}
+        info_of = {camera_info_topic(topic): camera for camera, topic in self.image_topics.items()}
         calibration: dict[str, bytes] = {}
         wanted = {*camera_of, *info_of, "/tf", "/tf_static", ground_truth_topic}
         for connection, _, raw in bag_files.messages(reader, self._connections(reader, wanted)):
@@ -153,18 +145,14 @@ class BagDrive:
 
     def _add_calibration(self, camera: str, topic: str, message) -> None:
         with self._blaming(topic):
-            intrinsic = np.array(message.k, dtype=np.float64).reshape(3, 3)
-            distorted = np.any(np.asarray(message.d) != 0.0)
-        if not np.isfinite(intrinsic).all() or intrinsic[0, 0] <= 0 or intrinsic[1, 1] <= 0:
-            raise UserError(f"{self.path}: {topic} holds no calibration of camera {camera!r} "
-                            f"(fx {intrinsic[0, 0]:g}, fy {intrinsic[1, 1]:g})")
-        if camera in self._intrinsics and not np.array_equal(self._intrinsics[camera], intrinsic):
+            calibration = read_camera_info(message, camera)
+        known = self._calibrations.setdefault(camera, calibration)
+        if not calibration.same_as(known):
             raise UserError(f"{self.path}: the calibration of camera {camera!r} changes during the bag; "
                             "split the bag where it changes")
-        if camera not in self._intrinsics and distorted:
+        if calibration is known and calibration.distorted:
             log.warning("%s: camera %r has lens distortion (%s) and its images are used as they are; "
                         "rectified images project boxes where they belong", self.path, camera, topic)
-        self._intrinsics[camera] = intrinsic
 
     def _add_objects(self, topic: str, message) -> None:
         with self._blaming(topic):
@@ -200,9 +188,9 @@ class BagDrive:
         for camera, topic in self.image_topics.items():
             if not stamps[camera]:
                 raise UserError(f"{self.path}: {topic} of camera {camera!r} holds no image")
-            if camera not in self._intrinsics:
+            if camera not in self._calibrations:
                 raise UserError(f"{self.path} has no calibration of camera {camera!r}: nothing was recorded "
-                                f"on {_camera_info_topic(topic)}")
+                                f"on {camera_info_topic(topic)}")
         pairs = [(self.fixed_frame, self.vehicle_frame, "/tf")]
         pairs += [(self.vehicle_frame, frame, "/tf_static") for frame in self._camera_frames.values()]
         for target, source, topic in pairs:
@@ -228,25 +216,26 @@ class BagDrive:
 
     # Second pass
 
-    def _labelled(self, members: Mapping[str, int], pictures: Mapping[str, np.ndarray]) -> LabelledFrame:
+    def _labelled(self, members: Mapping[str, int], pictures: Mapping[str, tuple[np.ndarray, np.ndarray]]
+                  ) -> LabelledFrame:
         stamp_ns = members[self.reference_camera]
         fixed_from_vehicle = self._tree.lookup(self.fixed_frame, self.vehicle_frame, stamp_ns)
-        return LabelledFrame(
-            frame=Frame(stamp_ns=stamp_ns, fixed_from_vehicle=fixed_from_vehicle, cameras=tuple(
-                CameraFrame(
-                    name=camera, image=pictures.get(camera), intrinsic=self._intrinsics[camera],
-                    camera_from_vehicle=geometry.inverse(self._tree.lookup(
-                        self.fixed_frame, self._camera_frames[camera], members.get(camera, stamp_ns),
-                    )) @ fixed_from_vehicle,
-                    stamp_ns=members.get(camera, stamp_ns),
-                ) for camera in self.camera_names
-            )),
-            objects=self._objects.get(stamp_ns),
-        )
+        cameras = []
+        for camera in self.camera_names:
+            at_ns = members.get(camera, stamp_ns)
+            image, intrinsic = pictures.get(camera, (None, self._calibrations[camera].intrinsic))
+            fixed_from_camera = self._tree.lookup(self.fixed_frame, self._camera_frames[camera], at_ns)
+            cameras.append(CameraFrame(name=camera, image=image, intrinsic=intrinsic, stamp_ns=at_ns,
+                                       camera_from_vehicle=geometry.inverse(fixed_from_camera) @ fixed_from_vehicle))
+        return LabelledFrame(Frame(stamp_ns=stamp_ns, fixed_from_vehicle=fixed_from_vehicle, cameras=tuple(cameras)),
+                             self._objects.get(stamp_ns))
 
-    def _decode(self, reader: AnyReader, connection: Connection, raw: bytes, camera: str) -> np.ndarray:
+    def _decode(self, reader: AnyReader, connection: Connection, raw: bytes, camera: str
+                ) -> tuple[np.ndarray, np.ndarray]:
+        """A picture and its K."""
         with self._blaming(f"{connection.topic} at {self._stamp(connection.topic, raw)} ns"):
-            return images.decode(self._parse(reader, connection, raw), camera)
+            image = images.decode(self._parse(reader, connection, raw), camera)
+            return image, self._calibrations[camera].intrinsic_for(image.shape[1], image.shape[0])
 
     def _stamp(self, topic: str, raw: bytes) -> int:
         with self._blaming(topic):
@@ -272,9 +261,3 @@ class BagDrive:
     @staticmethod
     def _connections(reader: AnyReader, topics) -> list[Connection]:
         return [connection for connection in reader.connections if connection.topic in topics]
-
-
-def _camera_info_topic(image_topic: str) -> str:
-    """The camera_info beside an image topic: ``/camera/front/image[/compressed]`` -> ``/camera/front/camera_info``."""
-    base = image_topic.removesuffix("/compressed")
-    return f"{base.rpartition('/')[0]}/camera_info"

@@ -13,6 +13,7 @@ from sparse4d_ros.arguments import picture_size
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.drive_cache import write_drive
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.engine.preprocess import ImagePlan, resize_and_crop
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, LabelledFrame
@@ -31,12 +32,13 @@ def _camera_at_size(camera: CameraFrame, width: int, height: int) -> CameraFrame
     return replace(camera, image=resize_and_crop(camera.image, width, height), intrinsic=intrinsic)
 
 
-def convert(bag: Path, folder: Path, size: tuple[int, int]) -> str:
-    """Write a bag as the drive ``folder``; returns a sentence. ``size`` is (width, height).
+def convert(bag: Path, folder: Path, size: tuple[int, int], images: str | None = None) -> str:
+    """Write a bag as the drive ``folder``; returns a sentence. ``size`` is (width, height);
+    ``images`` goes to :class:`BagDrive`.
 
     The drive has no depth and class maps, and says so. Raises ``UserError`` for a bag without ground truth.
     """
-    drive = BagDrive(bag)
+    drive = BagDrive(bag, images=images)
     if not drive.has_ground_truth:
         raise UserError(f"{bag} has no ground truth: nothing can be learned from it")
     unlabelled = 0
@@ -59,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--bag", type=Path, action="append", required=True, metavar="BAG",
                         help="rosbag2 with /ground_truth/objects; may be given again")
+    add_images_option(parser)
     parser.add_argument("--size", type=picture_size, required=True, metavar="WxH",
                         help="picture size: training.input_width and input_height of the configuration")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER",
@@ -77,5 +80,5 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{folders[folder]} and {bag} would both become {folder}; give them different --output")
         folders[folder] = bag
     for folder, bag in folders.items():
-        print(f"{folder} exists already" if folder.exists() else convert(bag, folder, args.size))
+        print(f"{folder} exists already" if folder.exists() else convert(bag, folder, args.size, args.images))
     return 0

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nuscenes.utils.splits import create_splits_scenes
 from PIL import Image
 from tqdm import tqdm
 
 from sparse4d_ros.data.bag_output import BagOutput
-from sparse4d_ros.data.nuscenes_set import NuScenesSet, Picture, Scene
 from sparse4d_ros.errors import UserError
 
-#: What the poses of nuScenes are in.
-FIXED_FRAME = "map"
+if TYPE_CHECKING:  # needs the nuScenes devkit, `--help` does not
+    from sparse4d_ros.data.nuscenes_set import Picture, Scene
+
+_SPLITS = ("mini_train", "mini_val", "test", "train", "train_detect", "train_track", "val")
 
 _EXAMPLES = """examples:
   sparse4d nuscenes-to-bag --dataroot nuscenes --version v1.0-mini --output bags
@@ -34,7 +35,8 @@ def write_scene(scene: Scene, path: Path, *, sweeps: bool = False, overwrite: bo
     missing = [picture.path for picture in pictures if not picture.path.is_file()]
     if missing:
         raise UserError(f"{scene.name}: the picture {missing[0]} is missing ({len(missing)} of {len(pictures)} are)")
-    with BagOutput(path, fixed_frame=FIXED_FRAME, overwrite=overwrite) as bag:
+    # The poses are those in nuScenes' map; within a scene they do not jump, which is what `odom` stands for (REP-105).
+    with BagOutput(path, fixed_frame="odom", overwrite=overwrite) as bag:
         bag.put_mountings(next(iter(scene.poses)), scene.vehicle_from_camera)
         for stamp_ns, pose in scene.poses.items():
             bag.put_pose(stamp_ns, pose)
@@ -69,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="v1.0-mini", help="which tables (default %(default)s)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--scene", nargs="+", metavar="SCENE", help="names of scenes (default: all)")
-    which.add_argument("--split", choices=sorted(create_splits_scenes()), help="the scenes of an official split")
+    which.add_argument("--split", choices=_SPLITS, help="the scenes of an official split")
     parser.add_argument("--sweeps", action="store_true",
                         help="all pictures (12 a second); without, those of key frames (2 a second). Ground truth is "
                              "at key frames only")
@@ -83,6 +85,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the scenes that are not there yet, one after the other."""
+    from nuscenes.utils.splits import create_splits_scenes
+
+    from sparse4d_ros.data.nuscenes_set import NuScenesSet
+
     data = NuScenesSet(args.dataroot, args.version)
     names = create_splits_scenes()[args.split] if args.split else args.scene or data.scene_names
     data.check_scenes(names)

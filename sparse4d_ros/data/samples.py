@@ -28,8 +28,8 @@ import numpy as np
 from sparse4d_ros import geometry
 from sparse4d_ros.boxes import BOX_COLUMNS, NUSCENES_CLASSES
 from sparse4d_ros.data import images, ros_messages
-from sparse4d_ros.data.bag_reader import CAMERA_ORDER
 from sparse4d_ros.data.bag_writer import BagWriter
+from sparse4d_ros.data.image_topics import in_order
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
@@ -75,11 +75,10 @@ def read_sequence(folder: str | Path) -> Sequence:
     names = set(frames[0]["cameras"])
     if REFERENCE_CAMERA not in names:
         raise UserError(f"{path}: frames[0].cameras has no camera {REFERENCE_CAMERA!r}")
-    cameras = tuple(name for name in CAMERA_ORDER if name in names) + tuple(sorted(names - set(CAMERA_ORDER)))
     for index, frame in enumerate(frames):
         if set(frame["cameras"]) != names:
             raise UserError(f"{path}: frames[{index}] has not the cameras of frames[0]")
-    return Sequence(folder, sorted(frames, key=lambda frame: frame["stamp_ns"]), cameras)
+    return Sequence(folder, sorted(frames, key=lambda frame: frame["stamp_ns"]), tuple(in_order(names)))
 
 
 def labelled_frames(sequence: Sequence) -> Iterator[tuple[LabelledFrame, dict[str, bytes]]]:

@@ -9,8 +9,8 @@ from sparse4d_ros.evaluation.breakdown import Breakdown, break_down
 from sparse4d_ros.evaluation.calibration import Calibration, calibrate
 from sparse4d_ros.evaluation.matching import Matches, match_drives
 from sparse4d_ros.evaluation.misses import Switch, identity_switches
-from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, Scores, evaluate, without_nan
-from sparse4d_ros.evaluation.records import TIMING_STEPS, Drive
+from sparse4d_ros.evaluation.nuscenes_metrics import Scores, evaluate, without_nan
+from sparse4d_ros.evaluation.records import TIMING_STEPS, TRACKING_CLASS_SCORE, Drive
 from sparse4d_ros.evaluation.report import percentiles_ms
 
 

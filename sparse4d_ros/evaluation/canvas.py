@@ -6,6 +6,7 @@ read at small sizes. Strings are rasterised once and blended from a cache.
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -129,8 +130,10 @@ def _letters(words: str, size: int, bold: bool) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: the same letters on every machine."""
-    import matplotlib  # here, for who needs only the colours
-
+    """DejaVu Sans, the system's or that which comes with matplotlib: the same letters on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    with contextlib.suppress(OSError):
+        return ImageFont.truetype(name, size)
+    import matplotlib
+
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)

@@ -1,4 +1,4 @@
-"""`sparse4d evaluate`: run a model over drives, or take recorded tracks, and score them.
+"""What `sparse4d evaluate` does: run a model over drives, or take recorded tracks, and score them.
 
 A command stands on the floor of the command line: it joins `data`, `engine` and `evaluation`, of
 which none imports another.
@@ -19,8 +19,8 @@ from sparse4d_ros.evaluation.comparison import compare_files, comparison_page, c
 from sparse4d_ros.evaluation.html_report import evaluation_page, paint_worst
 from sparse4d_ros.evaluation.matching import match_drives
 from sparse4d_ros.evaluation.misses import worst_frames
-from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE, Scores, evaluate
-from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, paint_drive
+from sparse4d_ros.evaluation.nuscenes_metrics import Scores, evaluate
+from sparse4d_ros.evaluation.pictures import FramePainter, paint_drive
 from sparse4d_ros.evaluation.records import (
     TIMING_STEPS,
     Drive,
@@ -38,57 +38,9 @@ from sparse4d_ros.evaluation.report import (
 from sparse4d_ros.evaluation.run_model import drive_paths, engine_options, run_source
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.spread import deal, spread_table
-from sparse4d_ros.evaluation.submission import TASKS, write_submission
+from sparse4d_ros.evaluation.submission import write_submission
 from sparse4d_ros.evaluation.video import write_video
 from sparse4d_ros.writing import write_text
-
-_EXAMPLES = """examples:
-  sparse4d evaluate --model models/sparse4d_small --bag drive_a --bag drive_b
-  sparse4d evaluate --model models/sparse4d_small --drives val/* --output scores.json --report scores.html
-  sparse4d evaluate --model models/sparse4d_small --drives test/* --groups 3
-  sparse4d evaluate --tracks demo_output/tracks.npz --bag models/sparse4d_small/demo_drive
-  sparse4d evaluate --model models/sparse4d_small --bag drive_a --video drive_a.mp4
-  sparse4d evaluate --compare before.json after.json --report difference.html
-"""
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """The options of `sparse4d evaluate`."""
-    parser.epilog = _EXAMPLES
-    parser.add_argument("--model", type=Path, help="model package (folder with model.yaml) to run")
-    parser.add_argument("--tracks", type=Path, action="append", default=[], metavar="FILE",
-                        help="recorded tracks (.npz of the demo) to score instead of running a model, one per drive")
-    parser.add_argument("--bag", type=Path, action="append", default=[], metavar="BAG",
-                        help="rosbag2 with /ground_truth/objects; may be given again")
-    parser.add_argument("--drives", type=Path, nargs="+", default=[], metavar="FOLDER",
-                        help="drives as arrays, written by `sparse4d simulate` for training")
-    parser.add_argument("--backend", default="auto", help="engine backend (default: auto)")
-    parser.add_argument("--score-threshold", type=float, default=0.0, metavar="S",
-                        help="drop objects below this score before scoring (default 0: the curve is complete)")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
-                        help="another option of the engine, for example nms_iou=0.5; may be given again")
-    parser.add_argument("--tracking-class-score", type=float, default=TRACKING_CLASS_SCORE, metavar="S",
-                        help="class score below which an object takes no part in the tracking scores (default "
-                             "%(default)s, as Sparse4D exports)")
-    parser.add_argument("--groups", type=int, metavar="N",
-                        help="also score N groups of the drives, alike in frame rates, and print mean and standard "
-                             "deviation over them")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write all numbers to this file")
-    parser.add_argument("--report", type=Path, metavar="HTML",
-                        help="write a page with tables, curves and pictures of the worst frames, in one file")
-    parser.add_argument("--worst-frames", type=int, default=6, metavar="N",
-                        help="how many frames with the most missed objects the page shows (default %(default)s)")
-    parser.add_argument("--compare", type=Path, nargs=2, metavar="JSON",
-                        help="put two files of --output side by side instead of evaluating")
-    parser.add_argument("--submission", type=Path, metavar="JSON",
-                        help="write the results in the nuScenes submission format")
-    parser.add_argument("--submission-task", choices=TASKS, default=TASKS[0],
-                        help="which of the two formats (default %(default)s)")
-    parser.add_argument("--save-tracks", type=Path, metavar="FILE", help="write the tracks of the (one) drive as .npz")
-    parser.add_argument("--video", type=Path, metavar="MP4", help="paint the first drive as a video")
-    parser.add_argument("--draw-score", type=float, default=DRAW_SCORE, metavar="S",
-                        help="objects below this score are not painted, and not counted in recall by distance and "
-                             "visibility, in missed objects and in identity switches (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--worst-frames {args.worst_frames} is not a number of frames")
     if args.groups is not None and not 2 <= args.groups <= len(paths):
         raise UserError(f"--groups {args.groups}: give 2 or more, and at least as many drives, not {len(paths)}")
-    drives, sources = _run_model(args, paths) if args.model else _read_tracks(args.tracks, paths)
+    drives, sources = _run_model(args, paths) if args.model else _read_tracks(args, paths)
     if args.save_tracks:  # before anything can go wrong: running the model is what takes long
         save_results(args.save_tracks, drives[0].results)
     assessment = assess(drives, args.draw_score, args.tracking_class_score)
@@ -163,16 +115,17 @@ def _run_model(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tupl
     package = ModelPackage.load(args.model)
     engine = Engine(package, backend=args.backend, options=engine_options(args.option, args.score_threshold))
     try:
-        sources = [Source(path.name, path, is_bag, tuple(package.cameras)) for path, is_bag in paths]
+        sources = [Source(path.name, path, is_bag, tuple(package.cameras), args.images) for path, is_bag in paths]
         return [run_source(engine, source) for source in sources], sources
     finally:
         engine.close()
 
 
-def _read_tracks(files: list[Path], paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
+def _read_tracks(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tuple[list[Drive], list[Source]]:
+    files = args.tracks
     if len(files) != len(paths):
         raise UserError(f"{len(files)} files of tracks and {len(paths)} drives were given; give one for each, in order")
-    sources = [Source(path.name, path, is_bag) for path, is_bag in paths]
+    sources = [Source(path.name, path, is_bag, images=args.images) for path, is_bag in paths]
     drives = []
     for file, source in zip(files, sources, strict=True):
         frames = source.frames()

@@ -43,10 +43,8 @@ from sparse4d_ros.evaluation.nuscenes_memory import (
     result_boxes,
     truth_boxes,
 )
-from sparse4d_ros.evaluation.records import Drive
+from sparse4d_ros.evaluation.records import TRACKING_CLASS_SCORE, Drive
 
-#: The Sparse4D exporter hands only rows with this class score to the tracking evaluation.
-TRACKING_CLASS_SCORE = 0.2
 #: From so many frames on, classes are tracked in processes of their own: starting those costs seconds.
 _WORTH_PROCESSES = 100
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sparse4d_ros.data import bag_files
 from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
+from sparse4d_ros.data.image_topics import image_topics
 from sparse4d_ros.data.ros_messages import OBJECTS
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.records import FrameResult, from_message, stamp_ns
@@ -51,15 +52,18 @@ class Recorded:
     remarks: tuple[str, ...]
 
 
-def read_recorded(path: str | Path, topic: str | None = None) -> Recorded:
-    """What the node with this topic of objects said (None: the only node in the bag); ``UserError`` if there is
-    none."""
+def read_recorded(path: str | Path, topic: str | None = None, images: str | None = None) -> Recorded:
+    """What the node with this topic of objects said (None: the only node in the bag).
+
+    ``images`` is the pattern of image topics, as of :func:`image_topics`. ``UserError`` if there is no such node, or
+    no image topic.
+    """
     with bag_files.open_bag(path) as reader:
         nodes = [name for name, info in reader.topics.items() if info.msgtype == OBJECTS and name != GROUND_TRUTH_TOPIC]
         topic = _choose(path, nodes, topic)
         node = topic.removesuffix(_OUTPUT)
         wanted = (topic, node + _MODEL_INFO, _DIAGNOSTICS)
-        pictured = {name.split("/")[2] for name in reader.topics if name.startswith("/camera/") and "/image" in name}
+        pictured = image_topics(path, reader.topics, images)
         results, logged_ns, complaints, model = [], [], [], ""
         for connection, log_ns, raw in bag_files.messages(
                 reader, [item for item in reader.connections if item.topic in wanted]):

@@ -23,6 +23,8 @@ from sparse4d_ros.writing import replacing
 
 #: The optional columns of a :class:`FrameResult`, in the order of its fields.
 QUALITIES = ("centerness", "yawness")
+#: The Sparse4D exporter hands only rows with this class score to the tracking evaluation.
+TRACKING_CLASS_SCORE = 0.2
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,9 @@ def load_results(path: str | Path) -> list[FrameResult]:
     try:
         with np.load(path) as archive:
             table = dict(archive)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as recorded tracks (.npz): {error}") from None
+    except Exception as error:  # numpy, zipfile and zlib fail in many ways on what is none of their files
+        reason = getattr(error, "strerror", None) or "it is damaged, or something else"
+        raise UserError(f"{path} cannot be read as recorded tracks (.npz): {reason}") from None
     lacking = [name for name in ("stamp_ns", "frame", "boxes", "names", "scores", "class_scores", "track_ids",
                                  "timing_steps", "timing_ms") if name not in table]
     if lacking:

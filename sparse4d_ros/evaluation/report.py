@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparse4d_ros.evaluation.breakdown import Breakdown
-from sparse4d_ros.evaluation.calibration import Calibration
-from sparse4d_ros.evaluation.nuscenes_metrics import Scores
 from sparse4d_ros.evaluation.records import FrameResult
+
+if TYPE_CHECKING:  # their modules need the nuScenes devkit, latencies do not
+    from sparse4d_ros.evaluation.breakdown import Breakdown
+    from sparse4d_ros.evaluation.calibration import Calibration
+    from sparse4d_ros.evaluation.nuscenes_metrics import Scores
 
 _COLUMNS = ("AP", "ATE", "ASE", "AOE", "AVE", "AAE", "AMOTA", "AMOTP", "MOTA", "recall", "IDS", "frag")
 _MEANS = ("mean_ap", "mate", "mase", "maoe", "mave", "maae", "amota", "amotp", "mota", "recall", "ids", "frag")

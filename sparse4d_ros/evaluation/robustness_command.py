@@ -1,17 +1,15 @@
-"""`sparse4d robustness`: score a model with and without its memory, and with each camera lost in turn."""
+"""What `sparse4d robustness` does: score a model with and without its memory, and with each camera lost in turn."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from functools import partial
-from pathlib import Path
 
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.matching import Matches, match_drives
 from sparse4d_ros.evaluation.nuscenes_metrics import evaluate, without_nan
-from sparse4d_ros.evaluation.pictures import DRAW_SCORE
 from sparse4d_ros.evaluation.robustness import (
     CameraLoss,
     Seen,
@@ -27,27 +25,6 @@ from sparse4d_ros.evaluation.run_model import drive_paths, run_source
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.writing import write_text
 
-_EXAMPLES = """examples:
-  sparse4d robustness --model models/sparse4d_small --bag models/sparse4d_small/demo_drive
-  sparse4d robustness --model models/sparse4d_small --drives drives/test/* --camera front --camera back
-"""
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """The options of `sparse4d robustness`."""
-    parser.epilog = _EXAMPLES
-    parser.add_argument("--model", type=Path, required=True, help="model package (folder with model.yaml)")
-    parser.add_argument("--bag", type=Path, action="append", default=[], metavar="BAG",
-                        help="rosbag2 with /ground_truth/objects; may be given again")
-    parser.add_argument("--drives", type=Path, nargs="+", default=[], metavar="FOLDER",
-                        help="drives as arrays, written by `sparse4d simulate`")
-    parser.add_argument("--camera", action="append", metavar="NAME",
-                        help="a camera to lose; may be given again (default: each of the model's)")
-    parser.add_argument("--score", type=float, default=DRAW_SCORE, metavar="S",
-                        help="score from which an object counts as found (default %(default)s)")
-    parser.add_argument("--backend", default="auto", help="engine backend (default: auto)")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write all numbers to this file")
-
 
 def run(args: argparse.Namespace) -> int:
     """Run the model over the drives once as it is, once without memory and once for each lost camera."""
@@ -57,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     for camera in cameras:
         if camera not in package.cameras:
             raise UserError(f"--camera {camera}: the model's cameras are {', '.join(package.cameras)}")
-    sources = [Source(path.name, path, is_bag, tuple(package.cameras)) for path, is_bag in paths]
+    sources = [Source(path.name, path, is_bag, tuple(package.cameras), args.images) for path, is_bag in paths]
     engine = Engine(package, backend=args.backend, options=EngineOptions(score_threshold=0.0))
     try:
         seen: list[Seen] = [[] for _ in sources]

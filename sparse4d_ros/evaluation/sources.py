@@ -21,11 +21,13 @@ class Source:
     is_bag: bool
     #: Camera names in the model's order; None takes the bag's.
     cameras: tuple[str, ...] | None = None
+    #: Pattern of a bag's image topics; None looks for the usual ones.
+    images: str | None = None
 
     def frames(self) -> BagDrive | CachedFrames:
         """Its frames in order of time, with images, read while they are iterated; it has a length."""
         if self.is_bag:
-            return BagDrive(self.path, cameras=self.cameras)
+            return BagDrive(self.path, cameras=self.cameras, images=self.images)
         cache = DriveCache(self.path)
         if self.cameras is not None and cache.camera_names != self.cameras:
             raise UserError(f"{self.path} has the cameras {', '.join(cache.camera_names)}; the model takes "

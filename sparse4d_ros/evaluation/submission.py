@@ -16,11 +16,9 @@ from nuscenes.eval.common.config import config_factory
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.nuscenes_memory import result_boxes, sample_place
-from sparse4d_ros.evaluation.nuscenes_metrics import TRACKING_CLASS_SCORE
-from sparse4d_ros.evaluation.records import Drive
+from sparse4d_ros.evaluation.records import TRACKING_CLASS_SCORE, Drive
 from sparse4d_ros.writing import write_text
 
-TASKS = ("detection", "tracking")
 _COMMON = ("translation", "size", "rotation", "velocity")
 _FIELDS = {"detection": (*_COMMON, "detection_name", "detection_score", "attribute_name"),
            "tracking": (*_COMMON, "tracking_id", "tracking_name", "tracking_score")}

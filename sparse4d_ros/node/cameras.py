@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse4d_ros.node.calibration import Calibration, Undistorter, read_camera_info
+from sparse4d_ros.data.camera_info import Calibration, Undistorter, read_camera_info
 from sparse4d_ros.node.images import CameraError, decode
 
 __all__ = ["Calibration", "Camera", "CameraError", "CameraState", "CameraStatus", "decode", "read_camera_info"]

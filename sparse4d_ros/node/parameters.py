@@ -47,7 +47,7 @@ def checked_value(name: str, value: Any) -> Any:
     found = field_of(name)
     if found is None:
         near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.6)
-        hint = f" Did you mean '{near[0]}'?" if near else " `ros2 param describe` and the README list all parameters."
+        hint = f" Did you mean '{near[0]}'?" if near else " `ros2 param describe` and docs/parameters.md list them all."
         raise UserError(f"The parameter '{name}' does not exist.{hint}")
     spec: Spec = found.metadata["spec"]
     value = _typed(name, value, found.metadata["type"])

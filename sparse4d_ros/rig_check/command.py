@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.data.images import encode_jpeg
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.findings import FAIL, SKIP, Finding, page, to_json, worst
@@ -28,7 +29,7 @@ from sparse4d_ros.rig_check.overlap import check_overlaps, exchanged, find_overl
 from sparse4d_ros.rig_check.overlay import draw_overlay
 from sparse4d_ros.rig_check.overview import draw_overview
 from sparse4d_ros.rig_check.pictures import check_pictures, read_pictures
-from sparse4d_ros.rig_check.recording import IMAGE_PATTERNS, Recording
+from sparse4d_ros.rig_check.recording import Recording
 from sparse4d_ros.rig_check.sets import check_sets
 from sparse4d_ros.rig_check.sheet import TILE_WIDTH, draw_sheet, round_the_vehicle
 from sparse4d_ros.rig_check.stamps import check_stamps
@@ -52,9 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="the node's parameter file: cameras, frames, limits (default: the declared values)")
     parser.add_argument("--cameras", type=_names, metavar="A,B,...",
                         help="the cameras that should be there (default: those of the parameter file, else of the bag)")
-    parser.add_argument("--images", metavar="PATTERN",
-                        help=f"image topics, {{name}} stands for the camera (default: {' or '.join(IMAGE_PATTERNS)}, "
-                             "each with /compressed)")
+    add_images_option(parser)
     parser.add_argument("--camera-infos", metavar="PATTERN",
                         help="calibration topics (default: camera_info beside the image topic)")
     parser.add_argument("--output", type=Path, metavar="FOLDER",

@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sparse4d_ros.data.camera_info import Calibration, read_camera_info
 from sparse4d_ros.data.images import CameraError
 from sparse4d_ros.findings import FAIL, OK, SKIP, WARN, Finding
-from sparse4d_ros.node.calibration import Calibration, read_camera_info
 from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.rig_check.recording import CameraRecord, Recording
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparse4d_ros import geometry
-from sparse4d_ros.node.calibration import Calibration
+from sparse4d_ros.data.camera_info import Calibration
 from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.rig_check.lenses import calibration_of
 from sparse4d_ros.rig_check.recording import Recording

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from sparse4d_ros.data import bag_files, images
+from sparse4d_ros.data.camera_info import Undistorter
 from sparse4d_ros.data.images import CameraError
 from sparse4d_ros.findings import FAIL, Finding
-from sparse4d_ros.node.calibration import Undistorter
 from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.rig_check.mounted import MountedCamera
 from sparse4d_ros.rig_check.recording import Recording

@@ -5,7 +5,6 @@ Other readers refuse a bag that they cannot use; this one keeps what is wrong, f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +14,10 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 
 from sparse4d_ros.data import bag_files, images, ros_messages
-from sparse4d_ros.data.bag_reader import CAMERA_ORDER
+from sparse4d_ros.data.image_topics import camera_info_topic, image_topics
 from sparse4d_ros.data.images import CameraError
 from sparse4d_ros.data.transforms import TransformTree
 from sparse4d_ros.errors import UserError
-
-#: Image topics looked for where no pattern is given; each with ``/compressed`` too.
-IMAGE_PATTERNS = ("/camera/{name}/image", "/camera/{name}/image_raw", "/camera/{name}/image_rect")
-_IMAGE_TYPES = (ros_messages.IMAGE, ros_messages.COMPRESSED_IMAGE)
 
 
 @dataclass
@@ -64,7 +59,7 @@ class Recording:
     """A bag's cameras and transforms.
 
     ``cameras`` names those that should be there (None: all whose topics fit). ``images`` and ``camera_infos`` are
-    patterns in which ``{name}`` stands for the camera; by default :data:`IMAGE_PATTERNS` and ``camera_info``
+    patterns in which ``{name}`` stands for the camera; by default what :func:`image_topics` finds and ``camera_info``
     beside the image. Raises ``UserError`` if the bag cannot be read or no topic fits.
     """
 
@@ -78,11 +73,9 @@ class Recording:
         self.problems: list[str] = []
         self._mountings: dict[str, tuple[str, np.ndarray]] = {}
         with bag_files.open_bag(self.path) as reader:
-            topics = self._image_topics(reader, images)
-            if cameras is None:
-                cameras = [name for name in CAMERA_ORDER if name in topics] + sorted(topics.keys() - set(CAMERA_ORDER))
+            topics = image_topics(self.path, reader.topics, images)
             self.cameras = {name: CameraRecord(name, topics.get(name, ""), _info_topic(name, topics, camera_infos))
-                            for name in cameras}
+                            for name in (topics if cameras is None else cameras)}
             self._read(reader)
         for child in sorted(self.links.keys() & self._mountings.keys()):
             self._note(f"the frame {child!r} is on both /tf and /tf_static; the static transform is used")
@@ -91,22 +84,6 @@ class Recording:
     def frames(self) -> list[str]:
         """Names of all frames below another one."""
         return sorted(self.links.keys() | self._mountings.keys())
-
-    def _image_topics(self, reader: AnyReader, pattern: str | None) -> dict[str, str]:
-        """Image topic by camera name; compressed is preferred where a bag holds both, as in the other readers."""
-        patterns = [pattern] if pattern else [base + end for base in IMAGE_PATTERNS for end in ("/compressed", "")]
-        if not all("{name}" in text for text in patterns):
-            raise UserError(f"--images {pattern} has no {{name}}, which stands for the camera")
-        found: dict[str, str] = {}
-        for text in patterns:
-            shape = re.compile(re.escape(text).replace(r"\{name\}", "(?P<name>[^/]+)"))
-            for topic, info in reader.topics.items():
-                if (match := shape.fullmatch(topic)) and info.msgtype in _IMAGE_TYPES:
-                    found.setdefault(match["name"], topic)
-        if not found:
-            raise UserError(f"{self.path} has no images on topics like {' or '.join(patterns)}: name yours with "
-                            f"--images; its topics are {', '.join(sorted(reader.topics))}")
-        return found
 
     def _read(self, reader: AnyReader) -> None:
         camera_of = {camera.image_topic: camera for camera in self.cameras.values()}
@@ -173,7 +150,7 @@ def _info_topic(name: str, topics: dict[str, str], pattern: str | None) -> str:
     """The calibration beside an image topic, as image_transport has it, or by the pattern."""
     if pattern is not None:
         return pattern.replace("{name}", name)
-    return f"{topics.get(name, '').removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+    return camera_info_topic(topics.get(name, ""))
 
 
 def _look_at(camera: CameraRecord, message: Any) -> None:

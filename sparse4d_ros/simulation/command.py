@@ -16,6 +16,7 @@ from sparse4d_ros.simulation.splits import SPLITS, check_seed
 from sparse4d_ros.simulation.suite import read_suite
 from sparse4d_ros.simulation.tracks import Recording
 from sparse4d_ros.simulation.variety import VARIETIES, check_variety, rig_of, weather_of
+from sparse4d_ros.writing import blaming
 
 _EXAMPLES = """examples:
   sparse4d simulate --split val --seeds 10000 --duration 20 --rate 10 --size 704x256 --output drives
@@ -134,8 +135,9 @@ def _render(args: argparse.Namespace, recording: Recording | None) -> None:
     todo = [seed for seed in args.seeds if not _folder(args, seed).exists()]
     if len(todo) < len(args.seeds):
         print(f"{len(args.seeds) - len(todo)} of {len(args.seeds)} drives exist already")
+    with blaming(args.output):
+        args.output.mkdir(parents=True, exist_ok=True)
     renderer = Renderer(args.size, catalogue=catalogue)
-    args.output.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(todo) * frame_count(args.duration, args.rate), unit="frame", smoothing=0.05) as progress:
         for seed in todo:
             if recording is None:

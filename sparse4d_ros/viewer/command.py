@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sparse4d_ros.data.bag_reader import BagDrive
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.engine.drive import run_drive
 from sparse4d_ros.errors import UserError
@@ -47,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `sparse4d view`."""
     parser.epilog = _EXAMPLES
     parser.add_argument("--bag", type=Path, required=True, help="a rosbag2 folder, or one .mcap or .db3 file")
+    add_images_option(parser)
     tracks = parser.add_mutually_exclusive_group()
     tracks.add_argument("--model", type=Path, help="model package (folder with model.yaml) to run over the bag")
     tracks.add_argument("--tracks", type=Path, metavar="FILE",
@@ -89,9 +91,9 @@ def _open(args: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[int, I
         package = ModelPackage.load(args.model)
         engine = stack.enter_context(contextlib.closing(Engine(
             package, backend=args.backend, options=EngineOptions(score_threshold=args.score_threshold))))
-        drive = BagDrive(args.bag, cameras=package.cameras)
+        drive = BagDrive(args.bag, cameras=package.cameras, images=args.images)
         return len(drive), with_model(engine, drive)
-    drive = BagDrive(args.bag)
+    drive = BagDrive(args.bag, images=args.images)
     if args.tracks:
         return len(drive), with_results(drive, load_results(args.tracks), args.tracks.name)
     return len(drive), ((item, None, "") for item in drive)

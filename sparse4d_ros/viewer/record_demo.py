@@ -16,8 +16,10 @@ from typing import Any
 from tqdm import tqdm
 
 from sparse4d_ros.data.bag_reader import FIXED_FRAMES, BagDrive
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation.canvas import text_size
 from sparse4d_ros.evaluation.pictures import DRAW_SCORE, FramePainter, keep_pictures, paint_drive
 from sparse4d_ros.evaluation.recorded import Complaint, read_recorded
 from sparse4d_ros.evaluation.records import save_results
@@ -58,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `sparse4d record-demo`."""
     parser.epilog = _EXAMPLES
     parser.add_argument("--bag", type=Path, required=True, help="a rosbag2 folder, or one .mcap or .db3 file")
+    add_images_option(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER",
                         help=f"where {_PAGE}, {_VIDEO}, {_STILL.format('*')}, {_TRACKS} and {_SUMMARY} go")
     tracks = parser.add_mutually_exclusive_group()
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
                                  (args.stills, "--stills", 0)):
         if value is not None and value < least:
             raise UserError(f"{option} is {value}; it must be at least {least}")
+    text_size("", 12)  # a font that is not there is missed now, not after minutes
     with contextlib.ExitStack() as stack:
         subject = _open(args, stack)
         with blaming(args.output):
@@ -107,15 +111,16 @@ def _open(args: argparse.Namespace, stack: contextlib.ExitStack) -> _Subject:
     """What can be found wrong before the first frame is found here. A set may lack any camera but the reference."""
     if args.model:
         package = ModelPackage.load(args.model)
-        drive = BagDrive(args.bag, cameras=package.cameras, min_cameras=1)
+        drive = BagDrive(args.bag, cameras=package.cameras, images=args.images, min_cameras=1)
         engine = stack.enter_context(contextlib.closing(Engine(
             package, backend=args.backend, options=EngineOptions(score_threshold=args.score_threshold))))
         return _Subject(drive, with_model(engine, drive), f"model {package.name}", _skipped(drive))
-    node = read_recorded(args.bag, args.results)
+    node = read_recorded(args.bag, args.results, args.images)
     if node.frame_id in FIXED_FRAMES:
         raise UserError(f"the results on {node.topic} are in {node.frame_id} (the node's output_frame), not in the "
                         "vehicle's frame; give --model to run one over the bag")
-    drive = BagDrive(args.bag, vehicle_frame=node.frame_id, reference_camera=node.reference_camera, min_cameras=1)
+    drive = BagDrive(args.bag, images=args.images, vehicle_frame=node.frame_id, reference_camera=node.reference_camera,
+                     min_cameras=1)
     return _Subject(drive, with_results(drive, node.results, node.topic),
                     "recorded" + (f": {node.model}" if node.model else ""), (*_skipped(drive), *node.remarks),
                     node.complaints, len(node.results))

@@ -34,8 +34,11 @@ class ViewServer:
         self._watchers, self._lock = 0, threading.Lock()
         try:
             self._server = ThreadingHTTPServer((ADDRESS, port), type("Handler", (_Handler,), {"view": self}))
-        except (OSError, OverflowError) as error:
-            raise UserError(f"port {port} of {ADDRESS} is not free ({error}); choose another with --port") from None
+        except OverflowError:
+            raise UserError(f"there is no port {port}; --port takes 1 to 65535, or 0 for any that is free") from None
+        except OSError as error:
+            raise UserError(f"port {port} of {ADDRESS} cannot be used ({error.strerror}); choose another with --port"
+                            ) from None
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="view_server", daemon=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sparse4d_ros.node.images import CameraError
+from sparse4d_ros.data.images import CameraError
 
 # Distortion models of REP-104 and image_pipeline, and how many coefficients each may have.
 _MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (4, 5, 8, 12, 14), "equidistant": (4,)}

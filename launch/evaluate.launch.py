@@ -4,7 +4,6 @@ The demo's own run (node, replay and recorder, in a ROS domain that nobody uses)
 over the tracks that it recorded.
 """
 
-import sys
 from pathlib import Path
 
 from launch import LaunchDescription
@@ -22,6 +21,8 @@ ARGUMENTS = {
     "rate": ("1.0", "Speed of the replay: 0.5 gives the node twice the time."),
     "score_threshold": ("0.05", "The node publishes objects above this score; low, or the curves are cut off."),
 }
+#: The interpreter that `ros2 run` takes as well. `ros2` itself always has the system's, which sees no environment.
+PYTHON = "python3"
 #: The run ends its own children, which takes as long as the slowest of them may.
 LEAVE_WITHIN_S = "20"
 
@@ -38,7 +39,7 @@ def run_of(context) -> list[ExecuteProcess]:
              "--score-threshold", value["score_threshold"]]
     words += ["--model", value["model"]] if value["model"] else []
     return [ExecuteProcess(
-        cmd=[sys.executable, "-m", "sparse4d_ros.node.demo", *words], name="evaluation", output="screen",
+        cmd=[PYTHON, "-m", "sparse4d_ros.node.start", "demo", *words], name="evaluation", output="screen",
         sigterm_timeout=LEAVE_WITHIN_S, on_exit=lambda event, context: page_of(event, context, value))]
 
 
@@ -49,7 +50,7 @@ def page_of(event, context, value: dict[str, str]) -> list[ExecuteProcess]:
         return []
     folder = Path(value["output"])
     return [ExecuteProcess(
-        cmd=[sys.executable, "-m", "sparse4d_ros.cli", "evaluate", "--tracks", str(folder / "tracks.npz"),
+        cmd=[PYTHON, "-m", "sparse4d_ros.cli", "evaluate", "--tracks", str(folder / "tracks.npz"),
              "--bag", value["bag"], "--output", str(folder / "scores.json"), "--report", str(folder / "report.html")],
         name="report", output="screen", on_exit=check_done)]
 

@@ -1,10 +1,13 @@
 """Play a bag through the perception node: `ros2 launch sparse4d_ros replay.launch.py bag:=drive` (docs/replay.md)."""
 
+import subprocess
+
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
+    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
     Shutdown,
@@ -17,6 +20,8 @@ from launch_ros.actions import Node
 from launch_ros.event_handlers import OnStateTransition
 
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.node import wiring
+from sparse4d_ros.node.settings import Settings
 from sparse4d_ros.resources import share_path
 
 BOOLEANS = ["true", "false", "True", "False"]
@@ -24,6 +29,11 @@ BOOLEANS = ["true", "false", "True", "False"]
 REQUIRED = {"bag": "The bag: a rosbag2 folder, or one .mcap or .db3 file."}
 #: argument -> (default, description)
 ARGUMENTS = {
+    **wiring.ARGUMENTS,
+    "images": (wiring.IMAGES["compressed"], "Image topics of the bag, {name} stands for the camera. One that ends in "
+               "/compressed carries CompressedImage."),
+    "fixed_frame": ("", "Continuous frame in which the vehicle moves. Empty: what the parameter file says, else odom "
+                    "or map, whichever the bag's transforms lead to."),
     "player": ("sparse4d", "What plays: sparse4d (sparse4d_replay, waits for the node) or ros2bag (`ros2 bag play`)."),
     "rate": ("1.0", "Speed: 2.0 plays twice as fast."),
     "loop": ("false", "Start again at the end of the bag."),
@@ -35,6 +45,8 @@ ARGUMENTS = {
 }
 CHOICES = {"player": ["sparse4d", "ros2bag"], "viewer": ["none", "page", "rviz", "foxglove"],
            **{name: BOOLEANS for name in ("loop", "use_sim_time", "node")}}
+#: The interpreter that `ros2 run` takes as well. `ros2` itself always has the system's, which sees no environment.
+PYTHON = "python3"
 
 
 def processes_of(context) -> list:
@@ -46,14 +58,30 @@ def processes_of(context) -> list:
     if value["faults"] and value["player"] != "sparse4d":
         raise UserError(f"faults:={value['faults']} needs player:=sparse4d; for other players write a broken bag with "
                         "`sparse4d inject`")
-    viewers = viewers_of(value)
+    node = wiring.wired(value)
+    fixed_frame = value["fixed_frame"] or frame_in_bag(value["bag"], node.settings)
+    # For the launch file of the node, which is included after this.
+    context.launch_configurations["fixed_frame"] = fixed_frame
+    if value["viewer"] in ("rviz", "foxglove"):
+        context.launch_configurations.setdefault("show", "true")
+    viewers = viewers_of(value, node, fixed_frame)
     player = ros2_bag(value) if value["player"] == "ros2bag" else sparse4d_replay(value)
     if value["player"] == "ros2bag" and value["node"]:  # it waits for nobody
         player = RegisterEventHandler(OnStateTransition(goal_state="active", entities=[player], handle_once=True))
     return [
         RegisterEventHandler(OnProcessExit(target_action=lambda action: action not in viewers, on_exit=ended)),
+        LogInfo(msg=f"the vehicle moves in the frame {fixed_frame!r} (parameter file: {node.settings.fixed_frame!r})"),
         player, *viewers,
     ]
+
+
+def frame_in_bag(bag: str, settings: Settings) -> str:
+    """In which frame the vehicle moves, the parameter file's if that is possible; ``UserError`` for a broken bag."""
+    found = subprocess.run([PYTHON, "-m", "sparse4d_ros.node.start", "fixed_frame", bag, settings.fixed_frame,
+                            settings.base_frame], capture_output=True, text=True)
+    if found.returncode:
+        raise UserError(found.stderr.strip())
+    return found.stdout.strip()
 
 
 def is_positive(text: str) -> bool:
@@ -83,15 +111,19 @@ def ros2_bag(value: dict) -> ExecuteProcess:
     return ExecuteProcess(cmd=words, name="ros2_bag_play", output="screen")
 
 
-def viewers_of(value: dict) -> list[Node]:
+def viewers_of(value: dict, node: wiring.Wiring, fixed_frame: str) -> list[Node]:
     """The viewer that was asked for."""
     time = {"use_sim_time": value["use_sim_time"]}
     if value["viewer"] == "page":
         return [Node(package="sparse4d_ros", executable="sparse4d_view", name="sparse4d_view", output="screen",
-                     parameters=[time])]
+                     namespace=value["namespace"], parameters=[time], arguments=[
+                         "--node", node.node, "--cameras", ",".join(node.settings.cameras),
+                         "--images", node.images.replace("~", node.node),
+                         "--camera-infos", node.camera_infos.replace("~", node.node),
+                         "--fixed-frame", fixed_frame, "--base-frame", node.settings.base_frame])]
     if value["viewer"] == "rviz":
         return [Node(package="rviz2", executable="rviz2", name="rviz2", parameters=[time],
-                     arguments=["-d", str(share_path("config", "sparse4d.rviz"))])]
+                     arguments=["-d", str(share_path("config", "sparse4d.rviz")), "-f", fixed_frame])]
     if value["viewer"] == "foxglove":
         # Its own default is every network interface.
         return [Node(package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", output="screen",

@@ -60,7 +60,8 @@ def labelled(index: int) -> LabelledFrame:
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("demo") / "spots"
-    write_bag(path, map(labelled, range(FRAMES)), {name: fake_vehicle.vehicle_from_camera(name) for name in NAMES})
+    write_bag(path, map(labelled, range(FRAMES)), {name: fake_vehicle.vehicle_from_camera(name) for name in NAMES},
+              fixed_frame="map")  # not the node's own default
     return path
 
 

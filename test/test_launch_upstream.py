@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bag_cases
 import needs_ros  # noqa: F401
 import pytest
 from launch_process import ROOT, WITHIN_S, Launched, launched
@@ -154,6 +155,20 @@ def test_a_replay_publishes_tracks_before_and_after_a_lifecycle_round(tmp_path: 
         listener.results.clear()
         listener.change(running, Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
         assert listener.hears(running, tracks), running.text
+        end_in_order(running)
+
+
+def test_a_replay_of_a_drive_in_map_publishes_tracks(short_drive: Path, tmp_path: Path, listener: Listener) -> None:
+    def in_map(topic: str, message, log_ns: int):
+        if topic == "/tf":
+            for link in message.transforms:
+                link.header.frame_id = "map"
+        return (kinds[topic], message, log_ns)
+    with bag_files.open_bag(short_drive) as reader:
+        kinds = {topic: info.msgtype for topic, info in reader.topics.items()}
+    bag = bag_cases.rewrite(short_drive, tmp_path / "drive", change=in_map)
+    with launched("replay.launch.py", tmp_path, bag=bag, loop="true", **PATIENT) as running:
+        assert listener.hears(running, lambda: listener.results), running.text
         end_in_order(running)
 
 

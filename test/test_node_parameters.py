@@ -26,6 +26,7 @@ def test_defaults_are_valid_and_typed():
 @pytest.mark.parametrize(("name", "value", "says"), [
     ("score_treshold", 0.5, "Did you mean 'score_threshold'"),
     ("camera_frames", "x", "does not exist"),
+    ("zzz", 1, "docs/parameters.md list them all"),
     ("score_threshold", 1.5, "between 0 and 1"),
     ("score_threshold", "high", "a finite number"),
     ("score_threshold", float("nan"), "a finite number"),

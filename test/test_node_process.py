@@ -67,6 +67,39 @@ def test_a_wrong_parameter_ends_the_start_with_a_sentence(arguments, says):
         assert any(says in line for line in node.lines)
 
 
+@pytest.mark.fault(53)
+@pytest.mark.parametrize("text", [
+    "/**: {ros__parameters: {cameras: [front",
+    "/**: {ros__parameters: {fixed_frame: '\xff'}}",
+    "/**: {ros__parameters: {cameras: [front, 3]}}",
+    "fixed_frame: odom",
+], ids=["broken", "not UTF-8", "mixed types", "no sections"])
+def test_an_unreadable_parameter_file_ends_the_start_with_a_sentence(text, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="latin-1")
+    assert_refused(["--params-file", str(path)], f"sparse4d_node: ROS cannot start: Couldn't parse params file: "
+                                                 f"'--params-file {path}'. Error: ", code=2)
+
+
+@pytest.mark.fault(53)
+@pytest.mark.parametrize(("arguments", "says", "code"), [
+    (["--params-file", "/nowhere.yaml"], "'--params-file /nowhere.yaml'. Error: Error opening YAML file", 2),
+    (["-p", "foo"], "Couldn't parse parameter override rule: '-p foo'", 2),
+    (["--nonsense"], "ROS does not know the arguments ['--nonsense']", 2),
+    (["-p", "cameras:=[]"], "A parameter is an empty list; leave it out for its default", 1),
+])
+def test_wrong_ros_arguments_end_the_start_with_a_sentence(arguments, says, code):
+    assert_refused(arguments, says, code)
+
+
+def assert_refused(arguments, says, code):
+    with process("quick", ["--ros-args", *arguments]) as node:
+        assert node.end() == code
+        assert [line for line in node.lines if "Traceback" in line] == []
+        (sentence,) = [line for line in node.lines if line.startswith("sparse4d_node: ")]
+        assert says in sentence and ".c:" not in sentence
+
+
 @pytest.mark.fault(41)
 def test_a_missing_model_ends_the_autostart_with_a_sentence():
     with process("real", ["--ros-args", "-p", "model.package:=/there/is/nothing"]) as node:

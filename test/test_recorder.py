@@ -190,7 +190,7 @@ def test_log_times_never_fall_and_simulated_time_is_waited_for(harness, tmp_path
     (["--cameras", "front-left,back"], "--images makes '/camera/front-left/image/compressed', which is no name of"),
     (["--node", "/"], "--node makes '//output/objects', which is no name of"),
     (["--keep-free", "nan"], "--keep-free is nan"),
-    (["--ros-args", "-r", "bad"], "sparse4d_record: Failed to parse ROS arguments")])
+    (["--ros-args", "-r", "bad"], "sparse4d_record: ROS cannot start: Couldn't parse remap rule: '-r bad'")])
 def test_bad_input_is_a_sentence(tmp_path, capsys, words, text, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert record.main(["--output", "drive", *words]) == 2

@@ -110,8 +110,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     truths = tuple(truth_of(item) for item in frames if item.objects is not None)
     if not truths:
         raise UserError(f"no frame of {bag} has ground truth at its stamp: the demo could not score it")
-    return Plan(bag.resolve(), model.resolve(), dict(drive.image_topics), truths, args.rate, args.score_threshold,
-                args.output, args.node_module)
+    return Plan(bag.resolve(), model.resolve(), dict(drive.image_topics), truths, drive.fixed_frame, args.rate,
+                args.score_threshold, args.output, args.node_module)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class Plan:
     #: Image topic by camera name, in the model's order; the first is the reference camera.
     image_topics: dict[str, str]
     truths: tuple[FrameTruth, ...]
+    #: In which the bag has the ego motion.
+    fixed_frame: str
     rate: float
     score_threshold: float
     #: Where the children's output goes.
@@ -49,7 +51,7 @@ class Plan:
         names = list(self.image_topics)
         for parameter, value in (
                 ("use_sim_time", "true"), ("image_transport", transport), ("model.package", str(self.model)),
-                ("cameras", f"[{','.join(names)}]"), ("reference_camera", names[0]),
+                ("cameras", f"[{','.join(names)}]"), ("reference_camera", names[0]), ("fixed_frame", self.fixed_frame),
                 ("score_threshold", f"{self.score_threshold:.6f}")):
             words += ["-p", f"{parameter}:={value}"]
         return words

@@ -22,8 +22,8 @@ from sparse4d_ros.msg import TrackedObject3D, TrackedObject3DArray
 TRAIL_LENGTH = 30
 #: A slower object has no velocity arrow, m/s.
 _ARROW_MIN_SPEED = 0.5
-#: Lifetime before two stamps were seen, seconds.
-_FIRST_LIFETIME_S = 1.0
+#: Shortest lifetime of its own, seconds: at 10 Hz nine lost frames in a row do not blink.
+_MIN_LIFETIME_S = 1.0
 
 # One hue a class (matplotlib's tab10); a class beyond the list starts over.
 _CLASS_COLORS = tuple((r / 255, g / 255, b / 255) for r, g, b in (
@@ -50,8 +50,8 @@ class MarkerPainter:
         """The markers of one frame.
 
         ``fixed_from_output`` ``[4, 4]``: pose of the message's frame in the fixed frame, in which
-        trails are kept so that they stay put while the vehicle moves. ``lifetime_s`` 0 means two
-        measured periods.
+        trails are kept so that they stay put while the vehicle moves. ``lifetime_s`` 0 means three
+        measured periods, and a second at least.
         """
         duration = Duration(seconds=lifetime_s or self._lifetime_s(tracked.header.stamp)).to_msg()
         trail_header = Header(stamp=tracked.header.stamp, frame_id=self._fixed_frame)
@@ -81,7 +81,7 @@ class MarkerPainter:
         if step is not None and 0.0 < step < 5.0:
             # Follows a longer period at once (no gap on the display), a shorter one smoothly.
             self._period_s = step if self._period_s is None else max(step, 0.8 * self._period_s + 0.2 * step)
-        return _FIRST_LIFETIME_S if self._period_s is None else 2.0 * self._period_s
+        return max(_MIN_LIFETIME_S, 3.0 * (self._period_s or 0.0))
 
     def _extend_trail(self, item: TrackedObject3D, fixed_from_output: np.ndarray) -> None:
         position = item.pose.position
@@ -122,9 +122,9 @@ class MarkerPainter:
 
     @staticmethod
     def _velocity(item: TrackedObject3D, header: Header, number: int) -> Marker:
-        """An arrow to where the object will be in one second."""
+        """An arrow along the ground to where the object will be in one second; no model learns velocity.z."""
         start, velocity = item.pose.position, item.velocity
-        end = Point(x=start.x + velocity.x, y=start.y + velocity.y, z=start.z + velocity.z)
+        end = Point(x=start.x + velocity.x, y=start.y + velocity.y, z=start.z)
         return Marker(header=header, ns="velocity", id=number, type=Marker.ARROW, pose=_identity(),
                       scale=Vector3(x=0.12, y=0.3, z=0.4), color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=0.9),
                       points=[start, end])

@@ -11,12 +11,12 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node.engine_loader import load_engine
 from sparse4d_ros.node.log import ForwardToRos
 from sparse4d_ros.node.main import StopSignals, leave
+from sparse4d_ros.node.program import init_ros
 from sparse4d_ros.node.sparse4d_node import Sparse4DNode
 
 
@@ -24,7 +24,11 @@ def run(arguments: list[str] | None, engine_factory: Callable[[Any], Any] | None
     """Spin the node until it is told to stop or cannot go on; the exit code."""
     stop.wake_with(lambda: None)  # from here on there is a context to shut down
     keep_image_blocks()
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        init_ros(arguments)
+    except UserError as error:
+        print(f"sparse4d_node: {error}", file=sys.stderr)
+        return 2
     code = _spin(engine_factory or load_engine, stop)
     stop.wake_with(lambda: None)
     # A lifecycle node sits in a cycle of references. Only when it is collected does the middleware take back

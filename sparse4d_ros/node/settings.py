@@ -148,7 +148,7 @@ class Settings:
         False, "publish_overlay", "Publish ~/debug/<camera>/overlay/compressed while somebody subscribes.",
         runtime=True)
     marker_lifetime_s: float = _parameter(
-        0.0, "marker_lifetime_s", "Markers vanish after this; 0 means two measured periods.",
+        0.0, "marker_lifetime_s", "Markers vanish after this; 0 means three measured periods, 1 s at least.",
         low=0.0, high=60.0, runtime=True)
 
     max_image_age_ms: float = _parameter(

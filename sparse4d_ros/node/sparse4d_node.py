@@ -35,7 +35,10 @@ class Sparse4DNode(LifecycleNode):
     """Six cameras in, tracked objects out. UserError from the constructor names a wrong parameter."""
 
     def __init__(self, engine_factory: Callable[[Settings], Any] = load_engine, **node_arguments: Any) -> None:
-        super().__init__(topics.NODE_NAME, automatically_declare_parameters_from_overrides=True, **node_arguments)
+        try:
+            super().__init__(topics.NODE_NAME, automatically_declare_parameters_from_overrides=True, **node_arguments)
+        except ValueError as error:  # rclpy cannot take it, and does not say which
+            raise UserError(f"A parameter is an empty list; leave it out for its default. ({error})") from error
         try:
             self._parameter_server = ParameterServer(self)
         except UserError:

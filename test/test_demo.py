@@ -27,6 +27,7 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.records import Drive, FrameResult, FrameTruth, load_results
 from sparse4d_ros.evaluation.video import count_frames
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
+from sparse4d_ros.node import demo
 from sparse4d_ros.node.demo_processes import Child, free_domain, prepare_environment
 from sparse4d_ros.node.demo_report import best_frame, reason_lines
 
@@ -157,8 +158,6 @@ def test_a_terminated_demo_leaves_no_process(bag, tmp_path):
     (["--rate", "0"], "--rate is 0; it must be above 0"),
 ])
 def test_wrong_options_are_said_before_anything_starts(bag, tmp_path, capsys, change, text):
-    from sparse4d_ros.node import demo
-
     assert demo.main([*words(bag, tmp_path / "out")[3:], *change]) == 1
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -226,3 +225,17 @@ def test_the_picture_is_of_a_late_frame_with_many_tracks():
     results = (result(0, 9, 0.9), result(3, 2, 0.9), result(4, 5, 0.9), result(5, 8, 0.1))
     assert best_frame(Drive("d", truths, results)) == 4
     assert best_frame(Drive("d", truths, results[:1])) == 0
+
+
+@pytest.mark.parametrize(("screen", "terminal", "opened"), [
+    ("DISPLAY", True, True), ("WAYLAND_DISPLAY", True, True), ("DISPLAY", False, False), (None, True, False)])
+def test_the_video_is_opened_where_somebody_can_see_it(tmp_path, monkeypatch, screen, terminal, opened):
+    shown = []
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if screen:
+        monkeypatch.setenv(screen, ":0")
+    monkeypatch.setattr(sys, "stdout", type("Out", (), {"isatty": lambda self: terminal})())
+    monkeypatch.setattr(demo.webbrowser, "open", shown.append)
+    demo.show(tmp_path / "video.mp4")
+    assert shown == [(tmp_path / "video.mp4").as_uri()] * opened

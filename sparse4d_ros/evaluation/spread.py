@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparse4d_ros.evaluation.nuscenes_metrics import Scores
 from sparse4d_ros.evaluation.records import Drive
+
+if TYPE_CHECKING:  # it asks for the nuScenes devkit, which no table needs
+    from sparse4d_ros.evaluation.nuscenes_metrics import Scores
 
 #: What models are compared by: heading and field of :class:`Scores`.
 COLUMNS = {"mAP": "mean_ap", "NDS": "nds", "mATE": "mate", "mAOE": "maoe", "mAVE": "mave", "AMOTA": "amota"}

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +93,13 @@ def run(args: argparse.Namespace) -> None:
                           f"{plan.model.name} · {plan.bag.name}", facts)
     print(f"\n{summary_text(recording, scores)}\n")
     print("wrote " + ", ".join(str(path) for path in paths) + f" ({time.monotonic() - started:.0f} s in all)")
+    show(next(path for path in paths if path.suffix == ".mp4"))
+
+
+def show(video: Path) -> None:
+    """Open the video if somebody sits before this terminal and has a screen."""
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(video.resolve().as_uri())
 
 
 def _plan(args: argparse.Namespace) -> Plan:

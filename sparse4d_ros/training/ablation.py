@@ -22,10 +22,10 @@ from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.deploy.pack import pack
 from sparse4d_ros.engine import Engine, EngineOptions
 from sparse4d_ros.errors import UserError, shown
-from sparse4d_ros.evaluation.nuscenes_metrics import evaluate
 from sparse4d_ros.evaluation.run_model import engine_options, run_source
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.spread import COLUMNS, mean_text
+from sparse4d_ros.installing import require
 from sparse4d_ros.training.checkpoint import WEIGHTS
 from sparse4d_ros.training.command import carry_out, merged
 from sparse4d_ros.training.config import config_from_dict, read_yaml
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Train and score what is not there yet, and print the table."""
     if args.seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {args.seeds}")
+    require("the command 'ablate'", "nuscenes")  # is missed now, not after half an hour
     variants = read_variants(args.variants, read_yaml(args.config))
     options = engine_options(args.option, score_threshold=0.0)
     drives, validation = (DriveFolder(folders, NUSCENES_CLASSES) for folders in (args.drives, args.validation))
@@ -142,6 +143,8 @@ def _finished(path: Path, made_of: dict[str, Any]) -> dict[str, Any] | None:
 
 def _score(folder: Path, validation: DriveFolder, options: EngineOptions, device: str) -> dict[str, Any]:
     """The nuScenes scores of a run's averaged weights, by PyTorch: no graph needs to be exported."""
+    from sparse4d_ros.evaluation.nuscenes_metrics import evaluate
+
     package = pack(folder / WEIGHTS, folder / "model", version="1")
     engine = Engine(package, backend="torch", device=device, options=options)
     try:

@@ -28,6 +28,16 @@ def test_iou_of_known_cases():
     assert iou_3d(box(x=far), box(x=far + 2.0)) == pytest.approx(1 / 3, abs=1e-4)
 
 
+def test_boxes_of_a_network_that_has_diverged_overlap_like_large_ones():
+    """OpenCV's own function fails with the first pair."""
+    huge = box(-55.26274490356445, 97.82852935791016, -47.542510986328125, 0.00966692715883255, 27946514432.0,
+               2.555883773119955e+18, -0.6065352467236542)
+    other = box(-24.39786148071289, 39.4608154296875, -32.350868225097656, 1.5969887971878052, 5613.30810546875,
+                19606796238848.0, -0.6382144620727384)
+    assert 0.0 <= iou_3d(huge, other) <= 1.0
+    assert iou_3d(box(length=1e9, width=1e9), box(length=1e9, width=1e9)) == pytest.approx(1.0, abs=1e-3)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(-3, 3), min_size=4, max_size=4))
 def test_iou_is_symmetric_and_bounded(values):

@@ -7,26 +7,28 @@ import numpy as np
 
 from sparse4d_ros.boxes import HEIGHT, LENGTH, WIDTH, YAW, Z
 
+#: Sizes count up to this: with those of a network that has diverged OpenCV fails.
+_LARGEST_M = 1e3
+
 
 def iou_3d(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of two upright boxes (rows of :mod:`sparse4d_ros.boxes`)."""
-    low = max(first[Z] - first[HEIGHT] / 2, second[Z] - second[HEIGHT] / 2)
-    high = min(first[Z] + first[HEIGHT] / 2, second[Z] + second[HEIGHT] / 2)
+    sizes = [np.minimum(box[LENGTH:HEIGHT + 1], _LARGEST_M).astype(float) for box in (first, second)]
+    low = max(box[Z] - size[2] / 2 for box, size in zip((first, second), sizes, strict=True))
+    high = min(box[Z] + size[2] / 2 for box, size in zip((first, second), sizes, strict=True))
     if high <= low:
         return 0.0
     # Relative to the first centre: the intersection is computed in float32.
     shapes = [
-        ((float(b[0] - first[0]), float(b[1] - first[1])), (float(b[LENGTH]), float(b[WIDTH])),
-         float(np.degrees(b[YAW])))
-        for b in (first, second)
+        ((float(box[0] - first[0]), float(box[1] - first[1])), (size[0], size[1]), float(np.degrees(box[YAW])))
+        for box, size in zip((first, second), sizes, strict=True)
     ]
     kind, polygon = cv2.rotatedRectangleIntersection(*shapes)
     if kind == cv2.INTERSECT_NONE or polygon is None:
         return 0.0
     area = cv2.contourArea(cv2.convexHull(polygon))
     common = area * (high - low)
-    volumes = np.prod(first[LENGTH:HEIGHT + 1]) + np.prod(second[LENGTH:HEIGHT + 1])
-    return float(common / (volumes - common))
+    return float(common / (sizes[0].prod() + sizes[1].prod() - common))
 
 
 def suppress(boxes: np.ndarray, class_ids: np.ndarray, threshold: float) -> np.ndarray:

@@ -10,9 +10,9 @@ import shlex
 from pathlib import Path
 
 import docs_text
+import launch_stand_ins as launch_files
 import nuscenes_cases
 import pytest
-import test_setup_launch as launch_files
 import yaml
 from docs_text import ROOT
 

@@ -53,7 +53,8 @@ def test_cells_belong_to_an_object_of_their_class_and_depth(batch):
 
 def test_the_targets_lead_back_to_the_box(batch):
     cells = cells_of(batch)
-    wanted, valid = cell_targets(cells, batch.targets, batch.projection, batch.focal, middles(cells))
+    wanted, valid = cell_targets(cells, batch.targets, batch.projection, batch.focal, middles(cells),
+                                 seen_heading(cells, batch.targets, batch.projection))
     cells = type(cells)(*(field[valid] for field in cells))
     wanted, box = wanted[valid].double().numpy(), batch.targets.anchors[cells.frame, cells.object].numpy()
     pixel = middles(cells).numpy() + 64.0 * wanted[:, :2]

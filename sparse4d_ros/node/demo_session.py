@@ -9,6 +9,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
+from sparse4d_ros.data.image_topics import camera_info_topic
 from sparse4d_ros.evaluation.records import Drive, FrameTruth
 from sparse4d_ros.node import topics
 from sparse4d_ros.node.demo_processes import Child
@@ -47,7 +48,7 @@ class Plan:
         words = ["-m", self.node_module, "--ros-args"]
         for name, topic in self.image_topics.items():
             words += ["-r", f"{topics.image(name, transport)}:={topic}",
-                      "-r", f"{topics.camera_info(name)}:={camera_info_of(topic)}"]
+                      "-r", f"{topics.camera_info(name)}:={camera_info_topic(topic)}"]
         names = list(self.image_topics)
         for parameter, value in (
                 ("use_sim_time", "true"), ("image_transport", transport), ("model.package", str(self.model)),
@@ -63,17 +64,12 @@ class Plan:
                 "--wait-for-subscribers", "1"]
 
 
-def camera_info_of(image_topic: str) -> str:
-    """The camera_info beside an image topic, as image_transport names it."""
-    return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
-
-
 def record(plan: Plan) -> Recording:
     """Run node and replay and listen. ``UserError`` with the end of a log if nothing can come of it."""
     reference = next(iter(plan.image_topics.values()))
     with Child("node", plan.node_words, plan.logs / "node.log") as node:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        recorder = Recorder(camera_info_of(reference))
+        recorder = Recorder(camera_info_topic(reference))
         try:
             if not recorder.wait_until_active(ACTIVE_WITHIN_S, node.check_alive):
                 raise node.error(f"the node was not active within {ACTIVE_WITHIN_S:.0f} s")

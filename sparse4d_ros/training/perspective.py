@@ -87,10 +87,10 @@ def object_cells(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor,
 
 
 def cell_targets(cells: ObjectCells, targets: Targets, projection: torch.Tensor, focal: torch.Tensor,
-                 pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+                 pixels: torch.Tensor, heading: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What each cell should say, ``[m, 8]``, and whether it can be said (centre before the camera), ``[m]``.
 
-    ``pixels [m, 2]`` are the middles of the cells, ``focal [bs, C]`` is in pixels.
+    ``pixels [m, 2]`` are the middles of the cells, ``focal [bs, C]`` is in pixels, ``heading`` is :func:`seen_heading`.
     """
     box = targets.anchors[cells.frame, cells.object]
     matrix = projection[cells.frame, cells.camera]
@@ -98,7 +98,6 @@ def cell_targets(cells: ObjectCells, targets: Targets, projection: torch.Tensor,
     z = image[:, 2].clamp(min=0.5)
     offset = (image[:, :2] / z[:, None] - pixels) / _OFFSET_UNIT
     log_depth = (z * REFERENCE_FOCAL / focal[cells.frame, cells.camera]).log()
-    heading = seen_heading(cells, targets, projection)
     return torch.cat([offset, log_depth[:, None], box[:, 3:6], heading], dim=-1), image[:, 2] > 0.5
 
 
@@ -166,19 +165,19 @@ class PerspectiveHead(nn.Module):
         own = object_cells(targets, depth, semantics, projection, stride)
         beside = cells_beside(targets, depth, semantics, projection, focal, stride)
         size = (depth.shape[-1] * stride, depth.shape[-2] * stride)
+        headings = [seen_heading(cells, targets, projection) for cells in (own, beside)]  # the same on every level
         total = depth.new_zeros(())
         for layer, level in zip(self.layers, maps, strict=True):
             rows, pixels = _features_at(own, level, depth.shape[-2:], size)
-            wanted, valid = cell_targets(own, targets, projection, focal, pixels)
+            wanted, valid = cell_targets(own, targets, projection, focal, pixels, headings[0])
             difference = (layer(rows) - wanted).abs() * valid[:, None]
             # A far-off centre (a bus beside the camera) must not outweigh everything else.
             total = total + difference.clamp(max=5.0).sum() / valid.sum().clamp(min=1)
-            for cells in (own, beside):
+            for cells, heading in zip((own, beside), headings, strict=True):
                 rows, pixels = _features_at(cells, level, depth.shape[-2:], size)
                 wanted, valid = direct_values(cells, targets, projection, focal, pixels)
                 channels = rows.unflatten(1, (self.num_groups, -1))  # [m, groups, E / groups]
                 difference = (channels[..., :3] - wanted[:, None]).abs().mean(1).sum(-1)
-                heading = seen_heading(cells, targets, projection)
                 facing = (channels[:, self.num_groups // 2:, 3:5] - heading[:, None]).abs().mean(1).sum(-1)
                 total = total + ((difference + facing) * valid).sum() / valid.sum().clamp(min=1)
         return total / len(self.layers)

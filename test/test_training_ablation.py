@@ -25,7 +25,14 @@ from sparse4d_ros.engine.package import ModelPackage  # noqa: E402
 from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.evaluation.spread import COLUMNS  # noqa: E402
 from sparse4d_ros.training import ablation  # noqa: E402
-from sparse4d_ros.training.ablation import markdown, merged, read_variants, table_csv  # noqa: E402
+from sparse4d_ros.training.ablation import (  # noqa: E402
+    image_phase_name,
+    markdown,
+    merged,
+    read_variants,
+    table_csv,  # noqa: E402
+)
+from sparse4d_ros.training.command import carry_out  # noqa: E402
 from sparse4d_ros.training.config import config_from_dict, read_yaml  # noqa: E402
 from sparse4d_ros.training.parallel import Group  # noqa: E402
 from sparse4d_ros.training.streams import DriveFolder  # noqa: E402
@@ -125,6 +132,42 @@ def test_variants_are_trained_scored_and_tabled_once(workshop, drives, monkeypat
     assert done == ["no_quality"] and (workshop / "out" / "ablations.md").read_text() == table
     assert ablate(workshop, drives, "--option", "nms_iou=0.1") == 2
     assert "was made with another options" in capsys.readouterr().err
+
+
+def test_variants_of_the_decoders_have_one_image_phase():
+    base = read_yaml(CONFIG / "train_small.yaml")
+    names = {name: image_phase_name(content)
+             for name, content in read_variants(CONFIG / "ablations.yaml", base).items()}
+    assert [name for name in names if names[name] != names["full"]] == ["no_depth"]
+    assert image_phase_name(merged(base, {"training": {"seed": 1}})) != image_phase_name(base)
+
+
+def test_a_run_that_takes_an_image_phase_ends_as_one_that_made_it(drives, tmp_path):
+    content = merged(TINY, {"training": {"steps": 5, "image_steps": 2, "decoder_steps": 1, "log_steps": 1}})
+    folder, group = DriveFolder(drives, NUSCENES_CLASSES), Group(CPU)
+    assert carry_out(content, "whole", tmp_path / "whole", folder, group)
+    assert ablation._train(content, "taken", tmp_path / "taken", tmp_path / "image", folder, group)
+    whole, taken = (torch.load(tmp_path / run / "weights.pt", weights_only=True)["state_dict"]
+                    for run in ("whole", "taken"))
+    assert whole.keys() == taken.keys() and all(torch.equal(whole[key], taken[key]) for key in whole)
+    steps = {run: [row["step"] for row in csv.DictReader(open(tmp_path / run / "losses.csv"))]
+             for run in ("image", "taken")}
+    assert steps == {"image": ["1", "2"], "taken": ["3", "4", "5"]}
+
+
+def test_an_image_phase_leaves_other_decoders_as_they_are(drives):
+    content = merged(TINY, {"training": {"image_steps": 1}})
+    folder, group = DriveFolder(drives, NUSCENES_CLASSES), Group(CPU)
+    made, own = (Trainer(config_from_dict(merged(content, SHIPPED[name]), name), folder, group)
+                 for name in ("full", "added_attention"))
+    with pytest.raises(UserError, match="ended at step 0, this run's ends at 1"):
+        own.take_image_phase(made.state_dict())
+    made.train_step(next(made.streams), 0.0)
+    before, state = copy.deepcopy(own.network.state_dict()), made.state_dict()
+    own.take_image_phase(state)
+    for name, value in own.network.state_dict().items():
+        assert torch.equal(value, (before if name.startswith("model.head.") else state["network"])[name]), name
+    assert own.step == 1 and torch.isfinite(torch.tensor(own.train_step(next(own.streams), 0.0)["total"]))
 
 
 @pytest.mark.slow

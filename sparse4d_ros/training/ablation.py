@@ -1,13 +1,15 @@
 """`sparse4d ablate`: train variants of a configuration alike, score them alike, and put them into one table.
 
-Every variant begins from random weights and gets the same steps, seed and drives. With several seeds
-the spread of a variant says which differences are more than chance.
+Every variant begins from random weights and gets the same steps, seed and drives. Variants that differ in
+their decoders only have the image phase in common, which is trained once. With several seeds the spread of
+a variant says which differences are more than chance.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import re
@@ -26,7 +28,7 @@ from sparse4d_ros.evaluation.run_model import engine_options, run_source
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.evaluation.spread import COLUMNS, mean_text
 from sparse4d_ros.installing import require
-from sparse4d_ros.training.checkpoint import WEIGHTS
+from sparse4d_ros.training.checkpoint import CHECKPOINT, WEIGHTS
 from sparse4d_ros.training.command import carry_out, merged
 from sparse4d_ros.training.config import config_from_dict, read_yaml
 from sparse4d_ros.training.parallel import Group
@@ -41,6 +43,11 @@ The output folder holds ablations.md and ablations.csv, written anew after every
 goes on where it was stopped, and runs nothing twice."""  # noqa: E501 (a command has to be one line)
 #: What a run's folder has once it is scored.
 _RESULT = "scores.json"
+#: Sections and fields of a configuration that the image phase does not see.
+_DECODERS_ONLY = {"model": ("decoupled_attention", "quality_estimation", "camera_embedding"),
+                  "training": ("decoder_steps", "denoising", "matching")}
+#: Folder of the image phases in the output; no variant's name has a dot.
+_IMAGE_PHASES = "image.phases"
 
 #: Scores by heading, by seed, by variant.
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
@@ -103,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
             if group.leads:
                 print(f"{name}, seed {seed}: {sum(map(len, results.values())) + 1} of {len(variants) * args.seeds}",
                       flush=True)
-            if not carry_out(content, f"variant {name}", folder, drives, group):
+            image_phase = args.output / _IMAGE_PHASES / image_phase_name(content)
+            if not _train(content, f"variant {name}", folder, image_phase, drives, group):
                 if group.leads:
                     print("the same command goes on")
                 return 130 if group.leads else 0
@@ -120,6 +128,28 @@ def run(args: argparse.Namespace) -> int:
     if group.leads:
         print(markdown(results), end="")
     return 0
+
+
+def image_phase_name(content: Any) -> str:
+    """A name that configurations share whose image phases are the same."""
+    return hashlib.sha256(json.dumps(_image_phase(content), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _image_phase(content: Any) -> Any:
+    """A configuration without what only decoders see."""
+    return {section: {key: value for key, value in values.items() if key not in _DECODERS_ONLY[section]}
+            for section, values in content.items()}
+
+
+def _train(content: Any, where: str, output: Path, image_phase: Path, drives: DriveFolder, group: Group) -> bool:
+    """Train a run to its end, and the image phase that it goes on from if nobody did; False if interrupted."""
+    steps = config_from_dict(content, where).training.image_steps
+    if steps == 0 or (output / CHECKPOINT).exists():
+        return carry_out(content, where, output, drives, group)
+    if not carry_out(_image_phase(content), where, image_phase, drives, group, until=steps):
+        return False
+    group.wait()  # for the checkpoint that the leading process writes
+    return carry_out(content, where, output, drives, group, image_phase=image_phase)
 
 
 def _runs(variants: dict[str, Any], seeds: int) -> Iterator[tuple[str, int, Any]]:

@@ -88,11 +88,13 @@ def merged(base: Any, changes: Any) -> Any:
 
 
 def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: DriveFolder, group: Group, *,
-              validation: DriveFolder | None = None, begin_from: Path | None = None, budget_s: float | None = None
-              ) -> bool:
+              validation: DriveFolder | None = None, begin_from: Path | None = None, image_phase: Path | None = None,
+              budget_s: float | None = None, until: int | None = None) -> bool:
     """Train a run to its end, from the checkpoint in ``output`` if there is one; False if it was interrupted.
 
     ``content`` is the configuration as a mapping, read from ``where``; None takes the checkpoint's.
+    A new run may begin with a package's weights, or go on from the ``image_phase`` that another run's
+    folder holds. ``until`` is a step to end at, in the middle of the schedule.
     Raises ``UserError`` if the checkpoint is of another configuration, or as :class:`Trainer`.
     """
     path = output / checkpoint.CHECKPOINT
@@ -112,12 +114,15 @@ def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: 
         trainer.load_state_dict(state)
     elif begin_from is not None:
         trainer.begin_from(load_file(ModelPackage.load(begin_from).path("weights")))
+    elif image_phase is not None:
+        trainer.take_image_phase(checkpoint.load(image_phase / checkpoint.CHECKPOINT))
     elif config.training.backbone_weights:
         trainer.begin_backbone_from(Path(config.training.backbone_weights))
     output.mkdir(parents=True, exist_ok=True)
     if group.leads:
         write_text(output / "config.yaml", yaml.safe_dump(content, sort_keys=False))
-    whole = train(trainer, output, content, budget_s, validation, resumed=state is not None)
+    whole = train(trainer, output, content, budget_s, validation, resumed=state is not None,
+                  until=config.training.steps if until is None else until)
     if group.leads:
         print(f"{output / checkpoint.WEIGHTS}: averaged weights, {'done' if whole else 'stopped'} at step "
               f"{trainer.step}", flush=True)

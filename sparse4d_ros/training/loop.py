@@ -19,8 +19,8 @@ from sparse4d_ros.training.validation import validate
 
 
 def train(trainer: Trainer, output: Path, content: dict[str, Any], budget_s: float | None,
-          validation: DriveFolder | None, resumed: bool) -> bool:
-    """Train to the end, with files in ``output``; False if it was interrupted.
+          validation: DriveFolder | None, resumed: bool, until: int) -> bool:
+    """Train to the end, or to the step ``until``, with files in ``output``; False if it was interrupted.
 
     ``content`` is the configuration as a mapping, stored in the checkpoint. SIGINT and SIGTERM end
     the run after the current step, with a checkpoint. All processes of a group run this; they agree
@@ -33,7 +33,7 @@ def train(trainer: Trainer, output: Path, content: dict[str, Any], budget_s: flo
     stopped = False
     fraction = progress(trainer.step, training.steps, trainer.elapsed_s, budget_s)
     files = _Files(trainer, output, content, validation, resumed, fraction) if trainer.group.leads else None
-    while fraction < 1.0 and not stopped:
+    while fraction < 1.0 and trainer.step < until and not stopped:
         values = trainer.train_step(next(trainer.streams), fraction)
         trainer.elapsed_s, asked = trainer.group.maximum([time.monotonic() - clock, float(stop.asked)])
         stopped = asked > 0

@@ -71,6 +71,11 @@ class Group:
         distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
         return tensor.tolist()
 
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        if self.size > 1:
+            distributed.barrier()
+
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes by rank, in the leading process; an empty list in the others."""
         if self.size == 1:

@@ -78,6 +78,30 @@ class Trainer:
         for model in (self.network.model, self.average.module):
             model.backbone.load_state_dict(weights)
 
+    def take_image_phase(self, state: dict[str, Any]) -> None:
+        """Go on from another run's state at the end of its image phase; decoders stay as they are.
+
+        The runs may differ in all that the image phase does not see. Raises ``UserError`` if the state
+        is of another step, or of another number of processes.
+        """
+        if state["step"] != self.config.training.image_steps:
+            raise UserError(f"the image phase to go on from ended at step {state['step']}, this run's ends at "
+                            f"{self.config.training.image_steps}")
+        numbers = {name: number for number, name in enumerate(state["parameters"])}
+        optimizer = self.optimizer.state_dict()
+        moments = state["optimizer"]["state"]
+        optimizer["state"] = {number: moments[numbers[name]] for number, name in enumerate(self._parameters())
+                              if not _in_decoders(name) and numbers[name] in moments}
+        own = {"network": self.network.state_dict(), "average": self.average.state_dict()}
+        for part, tensors in own.items():
+            tensors |= {name: value for name, value in state[part].items() if not _in_decoders(name)}
+        self.load_state_dict(state | own | {"optimizer": optimizer})
+
+    def _parameters(self) -> list[str]:
+        """Names of the trained parameters in the order of the optimizer's state."""
+        names = {id(parameter): name for name, parameter in self.network.named_parameters()}
+        return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
+
     def _phase(self) -> tuple[Phase, float]:
         """The phase of the coming step and the share of the decoders' warm-up that is over, which it ends."""
         training = self.config.training
@@ -125,8 +149,8 @@ class Trainer:
         }
         return {
             "network": self.network.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "processes": self.group.gather(own),
-            "step": self.step, "elapsed_s": self.elapsed_s, "skipped": self.skipped,
+            "optimizer": self.optimizer.state_dict(), "parameters": self._parameters(),
+            "processes": self.group.gather(own), "step": self.step, "elapsed_s": self.elapsed_s, "skipped": self.skipped,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -160,3 +184,6 @@ class Trainer:
         }
 
 
+def _in_decoders(name: str) -> bool:
+    """Whether a tensor of a network or of its average is the decoders', which the image phase does not train."""
+    return name.startswith(("model.head.", "module.head."))

@@ -1,6 +1,8 @@
 """Play a bag through the perception node: `ros2 launch sparse4d_ros replay.launch.py bag:=drive` (docs/replay.md)."""
 
+import dataclasses
 import subprocess
+from pathlib import Path
 
 from launch import LaunchDescription
 from launch.actions import (
@@ -15,6 +17,7 @@ from launch.actions import (
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.event_handlers import OnStateTransition
@@ -22,6 +25,7 @@ from launch_ros.event_handlers import OnStateTransition
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.node import wiring
 from sparse4d_ros.node.settings import Settings
+from sparse4d_ros.node.viewer_files import write_viewer_files
 from sparse4d_ros.resources import share_path
 
 BOOLEANS = ["true", "false", "True", "False"]
@@ -111,8 +115,8 @@ def ros2_bag(value: dict) -> ExecuteProcess:
     return ExecuteProcess(cmd=words, name="ros2_bag_play", output="screen")
 
 
-def viewers_of(value: dict, node: wiring.Wiring, fixed_frame: str) -> list[Node]:
-    """The viewer that was asked for."""
+def viewers_of(value: dict, node: wiring.Wiring, fixed_frame: str) -> list:
+    """The viewer that was asked for; the files that it opens lie beside the logs of this launch."""
     time = {"use_sim_time": value["use_sim_time"]}
     if value["viewer"] == "page":
         return [Node(package="sparse4d_ros", executable="sparse4d_view", name="sparse4d_view", output="screen",
@@ -121,14 +125,17 @@ def viewers_of(value: dict, node: wiring.Wiring, fixed_frame: str) -> list[Node]
                          "--images", node.images.replace("~", node.node),
                          "--camera-infos", node.camera_infos.replace("~", node.node),
                          "--fixed-frame", fixed_frame, "--base-frame", node.settings.base_frame])]
+    if value["viewer"] not in ("rviz", "foxglove"):
+        return []
+    rviz, foxglove = write_viewer_files(Path(launch_config.log_dir), node.node,
+                                        dataclasses.replace(node.settings, fixed_frame=fixed_frame))
     if value["viewer"] == "rviz":
         return [Node(package="rviz2", executable="rviz2", name="rviz2", parameters=[time],
-                     arguments=["-d", str(share_path("config", "sparse4d.rviz")), "-f", fixed_frame])]
-    if value["viewer"] == "foxglove":
-        # Its own default is every network interface.
-        return [Node(package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", output="screen",
-                     parameters=[{**time, "address": "127.0.0.1", "port": 8765}])]
-    return []
+                     arguments=["-d", str(rviz)])]
+    # Its own default is every network interface.
+    return [Node(package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", output="screen",
+                 parameters=[{**time, "address": "127.0.0.1", "port": 8765}]),
+            LogInfo(msg=f"Foxglove: open ws://localhost:8765 and import {foxglove} (Layouts, import from file)")]
 
 
 def ended(event, context) -> Shutdown | None:

@@ -29,6 +29,7 @@ COMMANDS = {
                  "score a model, or recorded tracks, on a bag with ground truth"),
     "robustness": ("sparse4d_ros.evaluation.robustness_options", "score a model without memory and without cameras"),
     "view": ("sparse4d_ros.viewer.command", "look at a drive and its tracks in a browser, or save it as one page"),
+    "viewer-files": ("sparse4d_ros.node.viewer_files", "write what RViz and Foxglove open, for your cameras and node"),
     "record-demo": ("sparse4d_ros.viewer.record_demo", "make page, video and pictures of a drive, to show around"),
     "check-rig": ("sparse4d_ros.rig_check.command", "say what looks wrong with the cameras of a recorded bag"),
     "nuscenes-to-bag": ("sparse4d_ros.data.nuscenes_to_bag", "write scenes of nuScenes as bags with ground truth"),

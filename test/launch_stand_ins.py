@@ -35,6 +35,7 @@ STAND_INS = {
     "launch.conditions": ("IfCondition",),
     "launch.event_handlers": ("OnProcessExit",),
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
+    "launch.logging": (),
     "launch.substitutions": (),
     "launch_ros": (),
     "launch_ros.actions": ("LifecycleNode", "Node"),
@@ -43,13 +44,14 @@ STAND_INS = {
 
 
 @pytest.fixture(autouse=True)
-def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+def stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module, names in STAND_INS.items():
         fake = types.ModuleType(module)
         for name in names:
             setattr(fake, name, type(name, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, module, fake)
     sys.modules["launch.substitutions"].LaunchConfiguration = LaunchConfiguration
+    sys.modules["launch.logging"].launch_config = types.SimpleNamespace(log_dir=str(tmp_path / "log"))
 
 
 def actions_of(name: str) -> list[Recorded]:

@@ -185,6 +185,22 @@ def test_ros2_bag_begins_when_the_node_is_active(tmp_path: Path, monkeypatch: py
         assert not running.left()
 
 
+def test_rviz_opens_the_rig_that_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix, opened = tmp_path / "prefix", tmp_path / "opened"
+    program, listed = prefix / "lib/rviz2/rviz2", prefix / "share/ament_index/resource_index/packages/rviz2"
+    for path, text in ((program, '#!/bin/sh\ncp "$2" partial && mv partial opened\n'), (listed, "")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    program.chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
+    with launched("replay.launch.py", tmp_path, bag=DEMO_DRIVE, node="false", viewer="rviz", namespace="car",
+                  cameras="b,a", reference_camera="a") as running:
+        assert running.wait_for(opened.is_file), running.text
+    for topic in ("output/markers", "debug/b/overlay/compressed", "debug/a/overlay/compressed"):
+        assert f"Value: /car/sparse4d_node/{topic}\n" in opened.read_text()
+    assert list(tmp_path.glob("*/sparse4d.rviz"))  # below ROS_LOG_DIR
+
+
 def test_the_node_that_cannot_start_ends_a_replay_with_an_error(tmp_path: Path) -> None:
     with launched("replay.launch.py", tmp_path, bag=DEMO_DRIVE, model="/nowhere", **PATIENT) as running:
         assert running.end() == 1, running.text

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import launch_stand_ins
 import pytest
-import yaml
 from launch_stand_ins import (
     DRIVE,
     ROOT,
@@ -25,8 +24,8 @@ from launch_stand_ins import (
 
 from sparse4d_ros import cli
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.node import topics
 from sparse4d_ros.node.settings import Settings
+from sparse4d_ros.node.viewer_files import FOXGLOVE, RVIZ, write_viewer_files
 
 stand_ins = launch_stand_ins.stand_ins
 
@@ -91,6 +90,19 @@ def test_the_page_listens_where_the_node_does(tmp_path: Path) -> None:
     assert plain == view.inputs_of(view.build_parser().parse_args([]))
 
 
+@pytest.mark.parametrize(("viewer", "file"), [("rviz", RVIZ), ("foxglove", FOXGLOVE)])
+def test_rviz_and_foxglove_open_the_rig_that_is_started(viewer: str, file: str, tmp_path: Path) -> None:
+    mine = parameter_file(tmp_path / "mine.yaml", base_frame="car_base")
+    actions = made("replay.launch.py", **{**DRIVE, "fixed_frame": "map"}, viewer=viewer, params_file=mine,
+                   namespace="car", cameras="b,a", reference_camera="a")
+    write_viewer_files(tmp_path / "expected", "/car/sparse4d_node", Settings(
+        cameras=("b", "a"), base_frame="car_base", fixed_frame="map"))
+    opened = tmp_path / "log" / file  # in the folder of this launch
+    assert opened.read_text() == (tmp_path / "expected" / file).read_text()
+    told = [*of_kind(actions, "Node")[-1].kwargs.get("arguments", ()), of_kind(actions, "LogInfo")[-1].kwargs["msg"]]
+    assert any(str(opened) in words for words in told)
+
+
 @pytest.fixture
 def python3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Launch files start `python3` of the PATH: the one that runs this test, with this package."""
@@ -106,7 +118,7 @@ def test_a_replay_takes_the_fixed_frame_of_its_bag(tmp_path: Path) -> None:
     actions, seen = made_and_set("replay.launch.py", **arguments, viewer="rviz")
     assert seen["fixed_frame"] == "map"
     (rviz,) = [node for node in of_kind(actions, "Node") if node.kwargs["package"] == "rviz2"]
-    assert rviz.kwargs["arguments"][-2:] == ["-f", "map"]
+    assert "Fixed Frame: map\n" in Path(rviz.kwargs["arguments"][1]).read_text()
     (told,) = of_kind(actions, "LogInfo")
     assert "'map'" in told.kwargs["msg"] and "'odom'" in told.kwargs["msg"]
     node = started("sparse4d.launch.py", params_file=arguments["params_file"], fixed_frame=seen["fixed_frame"])
@@ -131,21 +143,6 @@ def test_a_replay_ends_with_the_player_or_the_node(code: int) -> None:
             ended(event, running)
     else:
         assert type(ended(event, running)).__name__ == "Shutdown"
-
-
-def test_the_viewer_shows_what_the_node_publishes() -> None:
-    config = yaml.safe_load((ROOT / "config" / "sparse4d.rviz").read_text())
-    manager = config["Visualization Manager"]
-    assert manager["Global Options"]["Fixed Frame"] == Settings().fixed_frame
-    (markers,) = [item for item in manager["Displays"] if item["Class"] == "rviz_default_plugins/MarkerArray"]
-    assert markers["Topic"]["Value"] == topics.MARKERS.replace("~", f"/{topics.NODE_NAME}")
-    images = [item for item in manager["Displays"] if item["Class"] == "rviz_default_plugins/Image"]
-    assert [item["Topic"]["Value"] for item in images] == [
-        topics.overlay(item["Name"]).replace("~", f"/{topics.NODE_NAME}") for item in images]
-    assert [item["Name"] for item in images] == list(Settings().cameras)
-    # Without its panel displays cannot be ticked; RViz reads both switches into a variable without a value.
-    assert "rviz_common/Displays" in [panel["Class"] for panel in config["Panels"]]
-    assert config["Window Geometry"]["Hide Left Dock"] is config["Window Geometry"]["Hide Right Dock"] is False
 
 
 def test_an_evaluation_is_recorded_then_put_on_a_page(tmp_path: Path) -> None:

@@ -91,11 +91,11 @@ def told_by_file(path: Path, node: str) -> dict[str, Any]:
     Where several sections are for the node the last one counts, as in rcl. ``UserError`` if it is no such file.
     """
     if not path.is_file():
-        raise UserError(f"params_file:={path} is not a file")
+        raise UserError(f"{path} is not a file")
     try:
         sections = list(_sections(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"params_file:={path} is no ROS parameter file: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is no ROS parameter file: {' '.join(str(error).split())}") from error
     return {name: parameters[name] for pattern, parameters in sections if _is_for(pattern, node)
             for name in _SHARED if name in parameters}
 

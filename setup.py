@@ -21,7 +21,7 @@ def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
 
 
 EXTRAS = {group: requirements(group)
-          for group in ("bags", "evaluate", "simulate", "train", "export", "tensorrt", "test", "browser")}
+          for group in ("bags", "evaluate", "simulate", "train", "export", "test", "browser")}
 # Not in an extra, because its own pins would hold numpy below 2: `pip install --no-deps nuscenes-devkit==1.2.0`.
 EXTRAS["all"] = requirements("bags", "evaluate", "simulate", "train", "export", "test")
 

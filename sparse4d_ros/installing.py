@@ -20,7 +20,7 @@ from sparse4d_ros.resources import share_path
 #: Groups of ``requirements/``; a package that stands in several is installed with the first of them.
 GROUPS = ("base", "bags", "evaluate", "simulate", "train", "export")
 #: Module -> distribution, where their names differ.
-_DISTRIBUTIONS = {"cuda": "cuda-bindings", "cv2": "opencv-python-headless", "nuscenes": "nuscenes-devkit",
+_DISTRIBUTIONS = {"cv2": "opencv-python-headless", "nuscenes": "nuscenes-devkit",
                   "PIL": "Pillow", "sklearn": "scikit-learn", "yaml": "PyYAML"}
 _ROS = re.compile(r"rclpy|tf2_ros|sparse4d_ros|\w+_(msgs|srvs|interfaces)")
 

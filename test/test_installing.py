@@ -71,7 +71,7 @@ def test_what_a_distribution_compiled_and_manages_is_left_alone(bare, monkeypatc
 
 def test_every_requirement_belongs_to_a_group():
     """All but those of tools, which are not told to anybody who lacks them."""
-    tools = {"browser", "constraints", "lint", "tensorrt", "test"}
+    tools = {"browser", "constraints", "lint", "test"}
     files = {path.stem.removesuffix("-no-deps") for path in (ROOT / "requirements").glob("*.txt")}
     assert files - tools == set(installing.GROUPS)
     assert all(installing.requirements(group) for group in installing.GROUPS)

@@ -1,4 +1,4 @@
-"""The optional TensorRT plugin: its arithmetic, the graph with its node, and what says that it is needed."""
+"""The optional TensorRT plugin: its arithmetic, its library, and the graph with its node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,16 +17,13 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="the plugin is compared with torch")
 
 import bag_cases  # noqa: E402
-from engine_cases import TINY, package_of, rig_frame, write_package  # noqa: E402
-from test_tensorrt_engine import HEADER, needs_gpu  # noqa: E402
+from engine_cases import TINY, rig_frame, write_package  # noqa: E402
+from tensorrt_cases import needs_gpu  # noqa: E402
 
 from sparse4d_ros import cli, deploy  # noqa: E402
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage  # noqa: E402
 from sparse4d_ros.engine.agreement import compare  # noqa: E402
-from sparse4d_ros.engine.engine_file import check_engine, engine_header  # noqa: E402
 from sparse4d_ros.engine.package import sha256  # noqa: E402
-from sparse4d_ros.engine.tensorrt_backend import load_plugin  # noqa: E402
-from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.model.aggregation import sample_grid  # noqa: E402
 
 SOURCES = Path(deploy.__path__[0]) / "plugin"
@@ -258,42 +254,6 @@ def test_the_graph_is_written_without_the_meaning_of_its_node(package, exported_
 
 
 # The engine
-
-def test_an_engine_says_which_library_it_needs_and_takes_no_other(tmp_path):
-    library = tmp_path / "plugin.so"
-    library.write_bytes(b"one")
-    package = package_of(files={"onnx_plugin_fp16": ("model_plugin_fp16.onnx", "c" * 64)})
-    built = engine_header(package, "fp16", "10.3.0", "Orin", "8.7", str(library))
-    assert (built.onnx_sha256, built.plugin, built.plugin_sha256) == ("c" * 64, str(library), sha256(library))
-    check_engine(built, engine_header(package, "fp16", "10.3.0", "Orin", "8.7", built.plugin), tmp_path)
-    library.write_bytes(b"another")
-    here = engine_header(package, "fp16", "10.3.0", "Orin", "8.7", built.plugin)
-    with pytest.raises(UserError, match=rf"plugin with SHA-256 {built.plugin_sha256[:12]}…; here: plugin with SHA"):
-        check_engine(built, here, tmp_path)
-    library.unlink()
-    with pytest.raises(UserError, match=f"the library of the plugin is not there: {library}"):
-        engine_header(package, "fp16", "10.3.0", "Orin", "8.7", built.plugin)
-
-
-def test_a_package_with_one_of_the_two_graphs_says_what_the_other_needs():
-    arguments = ("fp16", "10.3.0", "Orin", "8.7")
-    with pytest.raises(UserError, match="files.onnx_grid_fp16.*files.onnx_plugin_fp16 needs `build-engine --plugin`"):
-        engine_header(package_of(files={"onnx_plugin_fp16": ("x.onnx", "c" * 64)}), *arguments)
-    with pytest.raises(UserError, match="files.onnx_plugin_fp16.*--reading plugin --precision fp16` makes it$"):
-        engine_header(package_of(files={"onnx_grid_fp16": ("x.onnx", "c" * 64)}), *arguments, "plugin.so")
-    assert HEADER.plugin == ""
-
-
-def test_the_builder_is_told_of_the_library_or_the_build_is_refused_in_words(tmp_path, capsys):
-    package_of(files={"onnx_plugin_fp16": ("x.onnx", "c" * 64)}).save(tmp_path)
-    assert cli.main(["build-engine", str(tmp_path), "--plugin", str(tmp_path / "no.so")]) == 2
-    assert f"the library of the plugin is not there: {tmp_path / 'no.so'}" in capsys.readouterr().err
-    asked = []
-    registry = SimpleNamespace(load_library=lambda path: asked.append(path))  # None: a library that it cannot load
-    with pytest.raises(UserError, match="TensorRT cannot load the plugin a.so"):
-        load_plugin(SimpleNamespace(get_plugin_registry=lambda: registry), "a.so")
-    assert asked == ["a.so"]
-
 
 @needs_gpu
 def test_an_engine_with_the_plugin_gives_torchs_objects(tmp_path, library):

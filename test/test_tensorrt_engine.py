@@ -1,11 +1,10 @@
-"""TensorRT up to the engine: its file, the bank's slots, flags of both API generations, and what is refused in words.
+"""TensorRT beyond the engine's file and bank: what is refused in words, and flags of both API generations.
 
 Nothing here pretends to be TensorRT; the tests at the end need a GPU with it.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,145 +12,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from engine_cases import package_of, rig_frame, write_package
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tensorrt_cases import HEADER, MISSING, needs_gpu
 
 from sparse4d_ros import cli
 from sparse4d_ros.deploy import build_engine
 from sparse4d_ros.engine import Engine, EngineOptions
-from sparse4d_ros.engine.cuda_driver import Device, Driver, device_index, probe
-from sparse4d_ros.engine.device_bank import DeviceBank, Slots, tensor_specs
-from sparse4d_ros.engine.engine_file import (
-    EngineHeader,
-    check_engine,
-    engine_header,
-    engine_path,
-    read_engine,
-    write_engine,
-)
+from sparse4d_ros.engine.cuda_driver import Device, Driver, device_index
+from sparse4d_ros.engine.device_bank import tensor_specs
+from sparse4d_ros.engine.engine_file import engine_path, read_engine, write_engine
 from sparse4d_ros.engine.tensorrt_backend import check_tensors, check_version
 from sparse4d_ros.errors import UserError
 
-HEADER = EngineHeader("small", "0.2", "fp16", "a" * 64, "10.3.0", "Orin", "8.7")
-
-
-def missing_driver() -> str:
-    """Why there is no GPU here, or nothing."""
-    try:
-        probe()
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-#: Why TensorRT cannot run here, or nothing.
-MISSING = missing_driver() or next(
-    (f"{name} is not installed" for name in ("tensorrt", "cuda") if importlib.util.find_spec(name) is None), "")
-needs_gpu = pytest.mark.skipif(bool(MISSING), reason=f"needs a GPU: {MISSING}")
-
-
-# The file
-
-@settings(deadline=None)
-@given(header=st.builds(EngineHeader, *[st.text(max_size=40)] * 9), plan=st.binary(max_size=200))
-def test_an_engine_file_reads_back(tmp_path_factory, header, plan):
-    path = tmp_path_factory.getbasetemp() / "deep" / "x.engine"
-    path.parent.mkdir(exist_ok=True)
-    write_engine(path, header, plan)
-    assert read_engine(path) == (header, plan)
-    assert [child.name for child in path.parent.iterdir()] == ["x.engine"], "nothing half-written may be left"
-
-
-@settings(deadline=None)
-@given(data=st.data())
-def test_a_file_that_is_cut_or_altered_is_never_taken_for_the_one_that_was_written(tmp_path_factory, data):
-    path = tmp_path_factory.getbasetemp() / "y.engine"
-    write_engine(path, HEADER, bytes(range(256)))
-    content = bytearray(path.read_bytes())
-    if data.draw(st.booleans()):
-        content = content[:data.draw(st.integers(0, len(content) - 1))]
-    else:
-        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(content)
-    try:
-        assert read_engine(path)[0] != HEADER
-    except UserError as error:
-        assert str(path) in str(error) and "build" in str(error)
-
-
-@pytest.mark.parametrize(("field", "value", "says"), [
-    ("tensorrt", "11.4.0.106", r"built for TensorRT 10.3.0; here: TensorRT 11.4.0.106"),
-    ("gpu", "NVIDIA H200", r"GPU Orin; here: GPU NVIDIA H200"),
-    ("compute_capability", "9.0", r"compute capability 8.7; here: compute capability 9.0"),
-    ("onnx_sha256", "b" * 64, r"SHA-256 aaaaaaaaaaaa…; here: graph with SHA-256 bbbbbbbbbbbb…"),
-    ("precision", "int8", "precision fp16; here: precision int8"),
-    ("package_version", "0.3", "version of the model package 0.2; here: version of the model package 0.3"),
-])
-def test_an_engine_for_something_else_is_refused_with_both_values(tmp_path, field, value, says):
-    check_engine(HEADER, replace(HEADER), tmp_path)
-    with pytest.raises(UserError, match=says):
-        check_engine(HEADER, replace(HEADER, **{field: value}), tmp_path)
-
-
-def test_an_engine_lies_in_the_cache_folder_by_package_version_and_precision(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    package = package_of(name="a/b c", version="2")
-    assert engine_path(package, "fp16") == tmp_path / "sparse4d_ros" / "a_b_c-2-fp16.engine"
-    assert engine_path(package, "int8") != engine_path(package, "fp16")
-
-
-def test_a_package_without_the_graph_says_how_to_make_it():
-    package = package_of(files={"onnx_grid": ("model_grid.onnx", "c" * 64)})
-    assert engine_header(package, "fp32", "10.3.0", "Orin", "8.7").onnx_sha256 == "c" * 64
-    with pytest.raises(UserError, match="files.onnx_grid_fp16.*sparse4d export .* --precision fp16"):
-        engine_header(package, "fp16", "10.3.0", "Orin", "8.7")
-    with pytest.raises(UserError, match="not in 'bf16'"):
-        engine_header(package, "bf16", "10.3.0", "Orin", "8.7")
-
-
-# The bank
-
-CONFIDENCE = np.zeros(3, np.float32)
-EMPTY = DeviceBank(0, 0, CONFIDENCE)
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.booleans())))
-def test_a_frame_reads_the_bank_that_it_was_given_or_is_refused(steps):
-    """Frames from any earlier bank in any order, some of which fail half-way: never another bank's content."""
-    slots, memory, banks = Slots(), ["nothing", "nothing"], [(EMPTY, "nothing")]
-    for number, (choice, fails) in enumerate(steps):
-        bank, content = banks[choice % len(banks)]
-        try:
-            read, write = slots.begin(bank)
-        except ValueError:
-            continue
-        assert read != write
-        assert not bank.has_history or memory[read] == content
-        memory[write] = f"frame {number}, half-way"
-        if not fails:
-            memory[write] = f"frame {number}"
-            banks.append((slots.finish(write, CONFIDENCE), memory[write]))
-
-
-@given(st.lists(st.booleans()))
-def test_a_drive_goes_on_and_a_frame_that_fails_can_be_repeated(failures):
-    slots, bank = Slots(), EMPTY
-    for fails in failures:
-        read, write = slots.begin(bank)
-        assert read == bank.slot
-        if not fails:
-            bank = slots.finish(write, CONFIDENCE)
-    slots.check(bank)
-
-
-def test_an_overwritten_bank_is_an_error():
-    slots = Slots()
-    first = slots.finish(slots.begin(EMPTY)[1], CONFIDENCE)
-    second = slots.finish(slots.begin(first)[1], CONFIDENCE)
-    slots.finish(slots.begin(second)[1], CONFIDENCE)
-    with pytest.raises(ValueError, match="overwritten"):
-        slots.begin(first)
-
+# What is there
 
 def test_an_engine_with_other_inputs_is_refused_by_name(tmp_path):
     specs = tensor_specs(package_of())
@@ -162,8 +34,6 @@ def test_an_engine_with_other_inputs_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="depth is float32 .* means absent"):
         check_tensors(specs | {"depth": specs["anchors"]}, specs, tmp_path)
 
-
-# What is there
 
 def test_devices_are_named_as_torch_names_them():
     driver = Driver("12.6", (Device("Orin", "8.7"), Device("RTX", "8.9")))
@@ -264,27 +134,6 @@ def test_only_outermost_phases_of_a_build_have_a_bar():
     progress.finish("part")
     progress.finish("build")
     assert not progress._bars
-
-
-@pytest.mark.skipif(importlib.util.find_spec("cuda") is None, reason="cuda-bindings is not installed")
-@pytest.mark.skipif(not missing_driver(), reason="there is a GPU here")
-def test_every_call_reaches_cuda_which_misses_its_driver():
-    """Names and argument types against the real bindings; without a driver each call answers with an error."""
-    from sparse4d_ros.engine import cuda_memory
-
-    with pytest.raises(cuda_memory.CudaError, match="cudaSetDevice"):
-        cuda_memory.CudaDevice(0)
-    device = object.__new__(cuda_memory.CudaDevice)
-    device.stream = cuda_memory.cudart.cudaStream_t(0)
-    array = np.zeros(3, np.float32)
-    for name, call in {
-        "cudaMalloc": lambda: device.allocate(12), "cudaMallocHost": lambda: device.pinned((2, 3), array.dtype),
-        "cudaMemcpyAsync": lambda: (device.send(array, 0), device.fetch(0, array)),
-        "cudaStreamSynchronize": device.wait, "cudaStreamBeginCapture": lambda: device.capture(lambda: None),
-        "cudaGraphLaunch": lambda: device.launch(cuda_memory.cudart.cudaGraphExec_t(0)),
-    }.items():
-        with pytest.raises(cuda_memory.CudaError, match=name):
-            call()
 
 
 # On a GPU

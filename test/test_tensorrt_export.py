@@ -31,6 +31,7 @@ from sparse4d_ros.engine.device_bank import tensor_specs  # noqa: E402
 from sparse4d_ros.engine.onnx_backend import OnnxBackend  # noqa: E402
 from sparse4d_ros.engine.package import GRID_KINDS, sha256  # noqa: E402
 from sparse4d_ros.engine.preprocess import Preprocessor  # noqa: E402
+from sparse4d_ros.evaluation.sources import Source  # noqa: E402
 from sparse4d_ros.resources import share_path  # noqa: E402
 
 SHIPPED = share_path("models", "sparse4d_small")
@@ -50,8 +51,8 @@ def package(tmp_path_factory):
     export(folder, "--reading", "grid")
     package = export(folder, "--precision", "fp16")
     output = folder / "model_grid_int8.onnx"
-    half = graph_of(package, "fp16")
-    onnx.save(with_int8(half, calibrate(half, pictures(package, DRIVE, 2)), convolutions(half)), str(output))
+    half, drive = graph_of(package, "fp16"), Source("demo", DRIVE, True, package.cameras)
+    onnx.save(with_int8(half, calibrate(half, pictures(package, drive, 2)), convolutions(half)), str(output))
     replace(package, files={**package.files, "onnx_grid_int8": (output.name, sha256(output))}).save(folder)
     return ModelPackage.load(folder)
 
@@ -184,13 +185,19 @@ def exported_before(package, monkeypatch):
 
 @pytest.fixture(scope="module")
 def short_drive(tmp_path_factory):
-    return bag_cases.write(tmp_path_factory.mktemp("drive") / "bag", 4)
+    """Its cameras have topics of their own."""
+    folder = tmp_path_factory.mktemp("drive")
+    return bag_cases.rewrite(bag_cases.write(folder / "usual", 4), folder / "bag",
+                             rename=lambda topic: topic.replace("/camera/", "/sensors/cam_"))
+
+
+IMAGES = ("--images", "/sensors/cam_{name}/image/compressed")
 
 
 def test_int8_within_a_tolerance_is_entered_and_one_out_of_reach_is_refused(
         tmp_path, short_drive, exported_before, capsys):
     write_package(tmp_path)
-    words = ["--precision", "int8", "--calibrate", str(short_drive), "--tolerance"]
+    words = ["--precision", "int8", "--calibrate", str(short_drive), *IMAGES, "--tolerance"]
     assert cli.main(["export", str(tmp_path), *words, "1e-9"]) == 2
     assert "no convolution can be in int8 within 1e-09" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"model.yaml", "weights.safetensors"}
@@ -209,7 +216,7 @@ def test_a_mixture_is_described_by_what_is_left_and_how_far_it_is(package):
 
 
 def test_the_table_has_a_row_for_each_graph_and_each_layer(package, short_drive, exported_before, capsys):
-    words = ["--bag", str(short_drive), "--frames", "2", "--tolerance", "1e-9", "inf"]
+    words = ["--bag", str(short_drive), *IMAGES, "--frames", "2", "--tolerance", "1e-9", "inf"]
     assert cli.main(["precision", str(package.folder), *words]) == 0
     text = capsys.readouterr().out
     shares = dict(re.findall(r"^(fp32|fp16|int8(?: within \S+)?) +(\d+)%", text, re.MULTILINE))

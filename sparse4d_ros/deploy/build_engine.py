@@ -7,19 +7,25 @@ precision flags. Not run on a GPU yet (docs/deployment.md).
 from __future__ import annotations
 
 import argparse
+import logging
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tqdm import tqdm
 
-from sparse4d_ros.engine.cuda_driver import device_index
+from sparse4d_ros.engine.cuda_driver import CudaError, device_index
+from sparse4d_ros.engine.cuda_memory import CudaDevice
 from sparse4d_ros.engine.engine_file import EngineHeader, engine_header, engine_path, write_engine
 from sparse4d_ros.engine.package import GRID_KINDS, PLUGIN_KINDS, ModelPackage
-from sparse4d_ros.engine.tensorrt_backend import load_plugin, load_tensorrt
+from sparse4d_ros.engine.tensorrt_backend import load_plugin, load_tensorrt, start
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.writing import blaming, replacing
+
+_LOG = logging.getLogger(__name__)
 
 
 def network_flags(trt: ModuleType) -> int:
@@ -65,29 +71,36 @@ def progress_monitor(trt: ModuleType) -> Any:
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._progress = Progress()
+            self.stopped = False
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._progress.start(phase_name, parent_phase, num_steps)
+            self._show(self._progress.start, phase_name, parent_phase, num_steps)
 
         def phase_finish(self, phase_name: str) -> None:
-            self._progress.finish(phase_name)
+            self._show(self._progress.finish, phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
+            self._show(self._progress.step, phase_name, step)
+            return not self.stopped
+
+        def _show(self, what: Callable[..., None], *arguments: Any) -> None:
             try:
-                self._progress.step(phase_name, step)
-            except KeyboardInterrupt:  # must not pass through TensorRT
-                return False
-            return True
+                what(*arguments)
+            except KeyboardInterrupt:  # cannot pass through TensorRT
+                self.stopped = True
 
     return Monitor()
 
 
 def build_plan(
-    trt: ModuleType, graph: Path, timing_cache: Path, tf32: bool, workspace_mib: int | None, plugin: str,
-) -> bytes:
-    """The plan that TensorRT makes of an ONNX file; ``UserError`` with TensorRT's reason if it cannot."""
+    trt: ModuleType, graph: Path, timings: bytes, tf32: bool, workspace_mib: int | None, plugin: str,
+) -> tuple[bytes, bytes]:
+    """The plan that TensorRT makes of an ONNX file, and its kernel timings with those of builds before.
+
+    ``UserError`` with TensorRT's reason if it cannot, ``KeyboardInterrupt`` if it was stopped.
+    """
     logger = trt.Logger(trt.Logger.WARNING)
-    builder = trt.Builder(logger)
+    builder = start(trt, trt.Builder, logger)
     if plugin:
         load_plugin(builder, plugin)
     network = builder.create_network(network_flags(trt))
@@ -97,19 +110,26 @@ def build_plan(
         raise UserError(f"TensorRT {trt.__version__} cannot read {graph}: {reasons}")
     config = builder.create_builder_config()
     configure_builder(trt, config, tf32, workspace_mib)
-    # A cache of another release or GPU is refused by TensorRT; then one is begun anew.
-    cache = config.create_timing_cache(timing_cache.read_bytes() if timing_cache.is_file() else b"")
-    if not config.set_timing_cache(cache, False):
+    # Timings of another release or GPU, or damaged ones, TensorRT refuses; then they are begun anew.
+    cache = config.create_timing_cache(timings)
+    if cache is None or not config.set_timing_cache(cache, False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
-    monitor = progress_monitor(trt) if hasattr(config, "progress_monitor") else None
-    if monitor is not None:
-        config.progress_monitor = monitor
+    monitor = config.progress_monitor = progress_monitor(trt)
     plan = builder.build_serialized_network(network, config)
+    if monitor.stopped:
+        raise KeyboardInterrupt
     if plan is None:
-        raise UserError(f"TensorRT {trt.__version__} built no engine of {graph} (its reason is above)")
-    with replacing(timing_cache) as partial:
-        partial.write_bytes(bytes(config.get_timing_cache().serialize()))
-    return bytes(plan)
+        raise UserError(f"TensorRT {trt.__version__} built no engine of {graph} (its reason is above; where memory is "
+                        "short, --workspace-mib bounds what it tries)")
+    return bytes(plan), bytes(config.get_timing_cache().serialize())
+
+
+def kept_timings(path: Path) -> bytes:
+    """Kernel timings of earlier builds; none where there are none to be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def build_engine(
@@ -128,14 +148,24 @@ def build_engine(
     index = device_index(device, driver)
     header = engine_header(package, precision, trt.__version__, *driver.devices[index], library)
     graph = package.path((PLUGIN_KINDS if plugin else GRID_KINDS)[precision])
-    if index:
-        from sparse4d_ros.engine.cuda_memory import call, cudart
-
-        call(cudart.cudaSetDevice, index)
     with blaming(output):  # before minutes of building
         output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    try:
+        cuda = CudaDevice(index)  # current in this thread: the one that the builder takes
+    except CudaError as error:
+        raise UserError(f"cuda:{index} cannot be used: {error}") from error
     timing_cache = output.with_name(f"timing_{header.compute_capability}_{header.tensorrt}.cache")
-    write_engine(output, header, build_plan(trt, graph, timing_cache, tf32, workspace_mib, library))
+    try:
+        plan, timings = build_plan(trt, graph, kept_timings(timing_cache), tf32, workspace_mib, library)
+    finally:
+        cuda.close()
+    write_engine(output, header, plan)
+    try:
+        with replacing(timing_cache) as partial:
+            partial.write_bytes(timings)
+    except UserError as error:
+        _LOG.warning("%s; the engine is whole, but the next build takes as long", error)
     return header
 
 

@@ -36,4 +36,5 @@ def _power_mode() -> list[Finding]:
     except (OSError, subprocess.TimeoutExpired) as error:
         text = f"does not answer: {error}"
     return [Finding(INFO, "machine", "nvpmodel", text,
-                    "nvpmodel -m 0 is the mode of most power, then jetson_clocks; latencies depend on both")]
+                    "nvpmodel -m <ID of MAXN or MAXN_SUPER in /etc/nvpmodel.conf> gives the most power, then "
+                    "jetson_clocks; latencies depend on both, and an engine on the mode's number of multiprocessors")]

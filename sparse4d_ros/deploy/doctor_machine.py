@@ -16,6 +16,7 @@ from sparse4d_ros import __version__, installing
 from sparse4d_ros.deploy.clocks import clocks
 from sparse4d_ros.deploy.timing import machine
 from sparse4d_ros.engine.cuda_driver import probe
+from sparse4d_ros.engine.tensorrt_backend import INSTALLING
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.findings import FAIL, INFO, OK, WARN, Finding
 from sparse4d_ros.resources import share_path
@@ -24,7 +25,7 @@ from sparse4d_ros.resources import share_path
 MODULES = {
     "numpy": "nothing runs", "scipy": "nothing runs", "cv2": "nothing runs", "PIL": "no model runs",
     "onnxruntime": "the network runs by TensorRT or PyTorch alone", "rosbags": "nothing plays, records or reads a bag",
-    "matplotlib": "", "nuscenes": "", "torch": "", "tensorrt": "", "cuda": "",
+    "matplotlib": "", "nuscenes": "", "torch": "", "tensorrt": "",
 }
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 #: Participants of a vehicle that have a segment each: six camera drivers, the node, and a reader.
@@ -65,10 +66,8 @@ def gpu() -> list[Finding]:
                         "onnxruntime); with one, install its driver, or start the container with --gpus all")]
     names = ", ".join(f"{device.name} (compute capability {device.compute_capability})" for device in driver.devices)
     found = [Finding(OK, "machine", "GPU", f"{names}, driver for CUDA {driver.cuda_version}")]
-    for module, remedy in (("tensorrt", "on a Jetson: apt install python3-libnvinfer; elsewhere: pip install tensorrt"),
-                           ("cuda", f"pip install 'cuda-bindings=={driver.cuda_version.split('.')[0]}.*'")):
-        if importlib.util.find_spec(module) is None:
-            found.append(Finding(WARN, "machine", "TensorRT", f"the Python package {module} is not installed", remedy))
+    if importlib.util.find_spec("tensorrt") is None:
+        found.append(Finding(WARN, "machine", "TensorRT", "its Python package is not installed", INSTALLING))
     return found
 
 

@@ -50,6 +50,10 @@ def _refused(node: NodeProto, constants: dict[str, onnx.TensorProto]) -> Iterato
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
         yield "not known to TensorRT, or of a size that depends on data"
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    if node.op_type == "GridSample":
+        # Opset 20 calls them linear and cubic; the parser knows neither, says nothing, and takes the nearest value.
+        if (mode := attributes.get("mode", b"bilinear").decode()) not in ("bilinear", "nearest", "bicubic"):
+            yield f"mode {mode} would be read as nearest"
     if node.op_type == "TopK":
         if not attributes.get("sorted", 1):
             yield "sorted must be 1"

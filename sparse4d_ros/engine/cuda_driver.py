@@ -1,7 +1,8 @@
-"""Whether this machine has a CUDA driver and which devices, asked of the driver's own library.
+"""The CUDA driver's own library: whether it is there, which devices it has, and its functions as cuda.h declares them.
 
-Nothing else of CUDA is touched before: TensorRT ends the whole process, without an exception, when a
-runtime or builder is made on a machine without a driver.
+It is asked before TensorRT, which ends the whole process, without an exception, when a runtime or builder
+is made on a machine without a driver. And it is all of CUDA that is used here: a CUDA runtime out of a
+Python package may be newer than a Jetson's driver, and then does not work with it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,39 @@ from typing import NamedTuple
 from sparse4d_ros.errors import UserError
 
 LIBRARY = "libcuda.so.1"
-# cuda.h
-_COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
+# CUdevice_attribute
+_MULTIPROCESSOR_COUNT, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 16, 75, 76
+
+_INT, _UINT, _SIZE, _DEVICE_ADDRESS = ctypes.c_int, ctypes.c_uint, ctypes.c_size_t, ctypes.c_uint64
+#: Pointers, among them those to what a function fills in; and handles of contexts, streams and graphs, which are some.
+_POINTER = ctypes.c_void_p
+#: Function, by its name in the library, which has the newest version's suffix -> its arguments. Each gives a CUresult.
+FUNCTIONS = {
+    "cuInit": (_UINT,), "cuGetErrorString": (_INT, _POINTER), "cuDriverGetVersion": (_POINTER,),
+    "cuDeviceGetCount": (_POINTER,), "cuDeviceGet": (_POINTER, _INT), "cuDeviceGetName": (_POINTER, _INT, _INT),
+    "cuDeviceGetAttribute": (_POINTER, _INT, _INT),
+    "cuDevicePrimaryCtxRetain": (_POINTER, _INT), "cuCtxSetCurrent": (_POINTER,),
+    "cuMemAlloc_v2": (_POINTER, _SIZE), "cuMemFree_v2": (_DEVICE_ADDRESS,),
+    "cuMemHostAlloc": (_POINTER, _SIZE, _UINT), "cuMemFreeHost": (_POINTER,),
+    "cuMemsetD8Async": (_DEVICE_ADDRESS, ctypes.c_ubyte, _SIZE, _POINTER),
+    "cuMemcpyHtoDAsync_v2": (_DEVICE_ADDRESS, _POINTER, _SIZE, _POINTER),
+    "cuMemcpyDtoHAsync_v2": (_POINTER, _DEVICE_ADDRESS, _SIZE, _POINTER),
+    "cuStreamCreate": (_POINTER, _UINT), "cuStreamSynchronize": (_POINTER,), "cuStreamDestroy_v2": (_POINTER,),
+    "cuStreamBeginCapture_v2": (_POINTER, _INT), "cuStreamEndCapture": (_POINTER, _POINTER),
+    "cuGraphInstantiateWithFlags": (_POINTER, _POINTER, ctypes.c_ulonglong), "cuGraphDestroy": (_POINTER,),
+    "cuGraphLaunch": (_POINTER, _POINTER), "cuGraphExecDestroy": (_POINTER,),
+}
+
+
+class CudaError(RuntimeError):
+    """A call to CUDA failed; device memory that runs out is one."""
 
 
 class Device(NamedTuple):
     """One GPU."""
 
+    #: With the number of its multiprocessors, for example "Orin, 8 multiprocessors": all Jetsons of a generation
+    #: have one name, and their power modes switch multiprocessors off; an engine fits one number.
     name: str
     compute_capability: str  #: for example "8.7"
 
@@ -30,20 +57,39 @@ class Driver(NamedTuple):
     devices: tuple[Device, ...]
 
 
-def probe() -> Driver:
-    """The driver and its devices, at least one; ``UserError`` says what is missing."""
+def library() -> ctypes.CDLL:
+    """The driver, ready for use; ``UserError`` if it is not there or does not work."""
     try:
-        library = ctypes.CDLL(LIBRARY)
+        cuda = ctypes.CDLL(LIBRARY)
     except OSError:
         raise UserError(f"this machine has no CUDA driver ({LIBRARY} cannot be loaded)") from None
-    _call(library, "cuInit", 0)
-    version, count = ctypes.c_int(), ctypes.c_int()
-    _call(library, "cuDriverGetVersion", ctypes.byref(version))
-    _call(library, "cuDeviceGetCount", ctypes.byref(count))
-    if not count.value:
+    try:
+        for name, arguments in FUNCTIONS.items():
+            getattr(cuda, name).argtypes = arguments
+        call(cuda, "cuInit", 0)
+    except (CudaError, AttributeError) as error:  # a function that an old driver lacks
+        raise UserError(f"the CUDA driver is there but does not work: {error}; may this user use the GPU (a Jetson: "
+                        "groups video and render; a container: --runtime nvidia or --gpus all), and was the computer "
+                        "started again after the driver was updated?") from None
+    return cuda
+
+
+def call(cuda: ctypes.CDLL, function: str, *arguments: object) -> None:
+    """Call one of :data:`FUNCTIONS`; :class:`CudaError` in the driver's words."""
+    if code := getattr(cuda, function)(*arguments):
+        text = ctypes.c_char_p()
+        cuda.cuGetErrorString(code, ctypes.byref(text))
+        raise CudaError(f"{function}: {(text.value or b'no text').decode()} (CUDA error {code})")
+
+
+def probe() -> Driver:
+    """The driver and its devices, at least one; ``UserError`` says what is missing."""
+    cuda = library()
+    count = _number(cuda, "cuDeviceGetCount")
+    if not count:
         raise UserError("the CUDA driver finds no GPU")
-    devices = tuple(_device(library, index) for index in range(count.value))
-    return Driver(f"{version.value // 1000}.{version.value % 1000 // 10}", devices)
+    version = _number(cuda, "cuDriverGetVersion")
+    return Driver(f"{version // 1000}.{version % 1000 // 10}", tuple(_device(cuda, index) for index in range(count)))
 
 
 def device_index(device: str | None, driver: Driver) -> int:
@@ -56,16 +102,17 @@ def device_index(device: str | None, driver: Driver) -> int:
     return int(index or 0)
 
 
-def _device(library: ctypes.CDLL, index: int) -> Device:
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+def _device(cuda: ctypes.CDLL, index: int) -> Device:
+    device = _number(cuda, "cuDeviceGet", index)
     name = ctypes.create_string_buffer(256)
-    _call(library, "cuDeviceGet", ctypes.byref(device), index)
-    _call(library, "cuDeviceGetName", name, len(name), device)
-    _call(library, "cuDeviceGetAttribute", ctypes.byref(major), _COMPUTE_CAPABILITY_MAJOR, device)
-    _call(library, "cuDeviceGetAttribute", ctypes.byref(minor), _COMPUTE_CAPABILITY_MINOR, device)
-    return Device(name.value.decode(), f"{major.value}.{minor.value}")
+    call(cuda, "cuDeviceGetName", name, len(name), device)
+    count, major, minor = (_number(cuda, "cuDeviceGetAttribute", attribute, device) for attribute in (
+        _MULTIPROCESSOR_COUNT, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR))
+    return Device(f"{name.value.decode()}, {count} multiprocessors", f"{major}.{minor}")
 
 
-def _call(library: ctypes.CDLL, function: str, *arguments: object) -> None:
-    if code := getattr(library, function)(*arguments):
-        raise UserError(f"the CUDA driver is installed but does not work: {function} gave error {code}")
+def _number(cuda: ctypes.CDLL, function: str, *arguments: int) -> int:
+    """What a function fills in, of type int."""
+    out = ctypes.c_int()
+    call(cuda, function, ctypes.byref(out), *arguments)
+    return out.value

@@ -1,108 +1,101 @@
-"""Memory, one stream and captured graphs of a CUDA device, by NVIDIA's `cuda-bindings`. Needs a driver."""
+"""Memory, one stream and captured graphs of a CUDA device."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.engine.cuda_driver import CudaError, call, library
 
-try:
-    from cuda.bindings import runtime as cudart
-except ImportError:
-    raise UserError("the tensorrt backend needs the Python package cuda-bindings: pip install "
-                    "'sparse4d_ros[tensorrt]'") from None
-
-
-class CudaError(RuntimeError):
-    """A call to CUDA failed; device memory that runs out is one."""
-
-
-def call(function: Callable[..., tuple], *arguments: Any) -> Any:
-    """The value that a function of CUDA's runtime gives; :class:`CudaError` in its words."""
-    error, *values = function(*arguments)
-    _check(error, function.__name__)
-    return values[0] if values else None
-
-
-def _check(error: Any, name: str) -> None:
-    if error != cudart.cudaError_t.cudaSuccess:
-        text = cudart.cudaGetErrorString(error)[1]
-        raise CudaError(f"{name}: {text.decode() if isinstance(text, bytes) else text}")
+# cuda.h
+_STREAM_NON_BLOCKING, _CAPTURE_MODE_THREAD_LOCAL = 1, 1
 
 
 class CudaDevice:
-    """A stream on one device and everything that was allocated for it."""
+    """A stream on one device and everything that was allocated for it.
+
+    Methods raise :class:`CudaError`. TensorRT and PyTorch in the same process use the same (primary) context.
+    """
 
     def __init__(self, index: int) -> None:
-        self._index = index
+        """``UserError`` if the driver does not work."""
+        self._cuda = library()
         self._addresses: list[int] = []
         self._pinned: list[int] = []
-        self._graphs: list[Any] = []
+        self._graphs: list[int] = []
+        device = ctypes.c_int()
+        call(self._cuda, "cuDeviceGet", ctypes.byref(device), index)
+        # Never released: others in the process may still use it.
+        self._context = self._made("cuDevicePrimaryCtxRetain", device.value)
         self.use()
-        self.stream = call(cudart.cudaStreamCreate)
+        self.stream = self._made("cuStreamCreate", _STREAM_NON_BLOCKING)  #: address of a CUstream
 
     def use(self) -> None:
         """Make the device current in the calling thread: CUDA keeps that by thread."""
-        call(cudart.cudaSetDevice, self._index)
+        call(self._cuda, "cuCtxSetCurrent", self._context)
 
     def allocate(self, num_bytes: int) -> int:
         """The address of new device memory, filled with zeros."""
-        address = int(call(cudart.cudaMalloc, max(1, num_bytes)))
+        address = self._made("cuMemAlloc_v2", max(1, num_bytes))
         self._addresses.append(address)
-        call(cudart.cudaMemsetAsync, address, 0, num_bytes, self.stream)
+        call(self._cuda, "cuMemsetD8Async", address, 0, max(1, num_bytes), self.stream)
         return address
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """A host array that copies need not stage a second time; valid until :meth:`close`."""
         num_bytes = int(np.prod(shape)) * dtype.itemsize
-        address = int(call(cudart.cudaMallocHost, max(1, num_bytes)))
+        address = self._made("cuMemHostAlloc", max(1, num_bytes), 0)
         self._pinned.append(address)
         return np.frombuffer((ctypes.c_byte * num_bytes).from_address(address), dtype).reshape(shape)
 
     def send(self, host: np.ndarray, address: int) -> None:
-        """Queue a copy of a pinned array to the device."""
-        kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
-        call(cudart.cudaMemcpyAsync, address, host.ctypes.data, host.nbytes, kind, self.stream)
+        """Queue a copy of an array, which stays as it is until then, to the device."""
+        call(self._cuda, "cuMemcpyHtoDAsync_v2", address, host.ctypes.data, host.nbytes, self.stream)
 
     def fetch(self, address: int, host: np.ndarray) -> None:
         """Queue a copy from the device to an array."""
-        kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        call(cudart.cudaMemcpyAsync, host.ctypes.data, address, host.nbytes, kind, self.stream)
+        call(self._cuda, "cuMemcpyDtoHAsync_v2", host.ctypes.data, address, host.nbytes, self.stream)
 
     def wait(self) -> None:
         """Until everything queued is done; an error of any of it is raised here."""
-        call(cudart.cudaStreamSynchronize, self.stream)
+        call(self._cuda, "cuStreamSynchronize", self.stream)
 
-    def capture(self, queue: Callable[[], None]) -> Any:
+    def capture(self, queue: Callable[[], None]) -> int:
         """What ``queue`` puts on the stream as a graph that can be launched; nothing runs meanwhile."""
-        call(cudart.cudaStreamBeginCapture, self.stream, cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        call(self._cuda, "cuStreamBeginCapture_v2", self.stream, _CAPTURE_MODE_THREAD_LOCAL)
+        captured = ctypes.c_void_p()
         try:
-            queue()
-        finally:  # a stream that stays in capture mode is of no use any more
-            ended, captured = cudart.cudaStreamEndCapture(self.stream)
-        _check(ended, "cudaStreamEndCapture")
-        graph = call(cudart.cudaGraphInstantiate, captured, 0)
-        call(cudart.cudaGraphDestroy, captured)
-        self._graphs.append(graph)
-        return graph
+            try:
+                queue()
+            finally:  # a stream that stays in capture mode is of no use any more
+                call(self._cuda, "cuStreamEndCapture", self.stream, ctypes.byref(captured))
+            self._graphs.append(self._made("cuGraphInstantiateWithFlags", captured.value, 0))
+        finally:
+            if captured:
+                call(self._cuda, "cuGraphDestroy", captured.value)
+        return self._graphs[-1]
 
-    def launch(self, graph: Any) -> None:
+    def launch(self, graph: int) -> None:
         """Queue a captured graph."""
-        call(cudart.cudaGraphLaunch, graph, self.stream)
+        call(self._cuda, "cuGraphLaunch", graph, self.stream)
 
     def close(self) -> None:
-        """Give everything back."""
-        self.use()
-        self.wait()
-        for graph in self._graphs:
-            call(cudart.cudaGraphExecDestroy, graph)
-        for address in self._addresses:
-            call(cudart.cudaFree, address)
-        for address in self._pinned:
-            call(cudart.cudaFreeHost, address)
-        call(cudart.cudaStreamDestroy, self.stream)
-        self._graphs, self._addresses, self._pinned = [], [], []
+        """Give everything back. What cannot be given back after a fault of the device goes with the process."""
+        for function, items in (
+            ("cuCtxSetCurrent", [self._context]), ("cuStreamSynchronize", [self.stream]),
+            ("cuGraphExecDestroy", self._graphs), ("cuMemFree_v2", self._addresses), ("cuMemFreeHost", self._pinned),
+            ("cuStreamDestroy_v2", [self.stream]),
+        ):
+            for item in items:
+                with contextlib.suppress(CudaError):
+                    call(self._cuda, function, item)
+        self._graphs, self._addresses, self._pinned, self.stream = [], [], [], 0
+
+    def _made(self, function: str, *arguments: int) -> int:
+        """The address or handle that a function fills in, its first argument."""
+        out = ctypes.c_void_p()
+        call(self._cuda, function, ctypes.byref(out), *arguments)
+        return out.value or 0

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import struct
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -76,6 +77,21 @@ def engine_path(package: ModelPackage, precision: str) -> Path:
     return Path(folder) / "sparse4d_ros" / name
 
 
+def engine_is_at(path: Path) -> bool:
+    """Whether a file is there; ``UserError`` if this user may not look."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"this user cannot read the engine {path}: {error.strerror}; let it (chmod), or name a place that "
+                     "it can read (model.engine, XDG_CACHE_HOME)")
+
+
 def write_engine(path: Path, header: EngineHeader, plan: bytes) -> None:
     """Write an engine file, whole or not at all; ``UserError`` if it cannot be written."""
     values = asdict(header) | {"plan_bytes": len(plan), "plan_sha256": hashlib.sha256(plan).hexdigest()}
@@ -86,10 +102,13 @@ def write_engine(path: Path, header: EngineHeader, plan: bytes) -> None:
 
 
 def read_engine(path: Path) -> tuple[EngineHeader, bytes]:
-    """Header and plan of an engine file; ``UserError`` if it is absent, no such file, cut short or altered."""
-    if not path.is_file():
+    """Header and plan of an engine file; ``UserError`` if absent, unreadable, no such file, cut short or altered."""
+    if not engine_is_at(path):
         raise UserError(f"there is no engine {path}; `sparse4d build-engine` on this machine makes it")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
     start = len(_MAGIC) + _LENGTH.size
     again = "build it again with `sparse4d build-engine`"
     if not content.startswith(_MAGIC) or len(content) < start:

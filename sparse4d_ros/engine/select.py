@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from sparse4d_ros.engine.backend import Backend
-from sparse4d_ros.engine.engine_file import engine_path
+from sparse4d_ros.engine.engine_file import engine_is_at, engine_path
 from sparse4d_ros.engine.package import GRID_KINDS, ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.installing import require
@@ -56,10 +56,10 @@ def create_backend(
 def _automatic(
     package: ModelPackage, device: str | None, precision: str, engine_file: Path | None,
 ) -> tuple[str, str | None]:
-    if engine_file or (device != "cpu" and precision in GRID_KINDS and engine_path(package, precision).is_file()):
+    if engine_file or (device != "cpu" and precision in GRID_KINDS and engine_is_at(engine_path(package, precision))):
         return "tensorrt", device
     for other in GRID_KINDS:
-        if device != "cpu" and engine_path(package, other).is_file():
+        if device != "cpu" and engine_is_at(engine_path(package, other)):
             _LOG.warning("there is a TensorRT engine in %s, but model.precision is %s: not used", other, precision)
     if device in (None, "cuda") and importlib.util.find_spec("torch") is not None:
         import torch

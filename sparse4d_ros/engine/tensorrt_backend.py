@@ -8,9 +8,11 @@ Not run on a GPU yet: what can be tested without one is (docs/deployment.md).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from sparse4d_ros.engine.backend import HostBank, NetworkOutput
-from sparse4d_ros.engine.cuda_driver import Driver, device_index, probe
+from sparse4d_ros.engine.cuda_driver import CudaError, Driver, device_index, probe
+from sparse4d_ros.engine.cuda_memory import CudaDevice
 from sparse4d_ros.engine.device_bank import FETCHED, RESIDENT, SENT, DeviceBank, Slots, TensorSpec, tensor_specs
 from sparse4d_ros.engine.engine_file import check_engine, engine_header, engine_path, read_engine
 from sparse4d_ros.engine.onnx_backend import network_feeds
@@ -27,6 +30,10 @@ from sparse4d_ros.engine.preprocess import NetworkInputs
 from sparse4d_ros.errors import UserError
 
 _LOG = logging.getLogger(__name__)
+INSTALLING = ("on a Jetson it comes with JetPack (apt install python3-libnvinfer; a virtual environment sees it if it "
+              "was made with --system-site-packages), elsewhere: pip install tensorrt")
+_SHORT_OF_MEMORY = ("; if memory is short, end what else takes it (a Jetson's GPU has the computer's memory), or build "
+                    "the engine with a lower --workspace-mib")
 
 
 def load_tensorrt() -> tuple[ModuleType, Driver]:
@@ -36,11 +43,22 @@ def load_tensorrt() -> tuple[ModuleType, Driver]:
     except UserError as error:
         raise UserError(f"'tensorrt' cannot run: {error}; use model.backend 'onnxruntime' or 'torch' here") from None
     if importlib.util.find_spec("tensorrt") is None:
-        raise UserError("'tensorrt' cannot run: its Python package is not installed; on a Jetson it comes with JetPack "
-                        "(apt install python3-libnvinfer), elsewhere: pip install tensorrt")
-    trt = importlib.import_module("tensorrt")
+        raise UserError(f"'tensorrt' cannot run: its Python package is not installed; {INSTALLING}")
+    try:
+        trt = importlib.import_module("tensorrt")
+    except (ImportError, OSError) as error:  # libraries that it lacks, or of another computer
+        raise UserError(f"'tensorrt' cannot run: importing its Python package failed ({error}); {INSTALLING}") from None
     check_version(trt.__version__)
     return trt, driver
+
+
+def start(trt: ModuleType, what: Callable[[Any], Any], logger: Any) -> Any:
+    """TensorRT's builder or runtime; ``UserError`` where there is none to be had."""
+    try:
+        return what(logger)
+    except TypeError:  # what its bindings make of a null pointer
+        raise UserError(f"TensorRT {trt.__version__} cannot start on this GPU (its reason is above): it may need a "
+                        "newer driver, or memory is short") from None
 
 
 def check_version(version: str) -> None:
@@ -77,12 +95,10 @@ class TensorRTBackend:
     ) -> None:
         """``engine`` is the engine's file; None takes the one of `sparse4d build-engine`.
 
-        Raises ``UserError`` without a driver, TensorRT or an engine of this machine and package, and
-        ``CudaError`` if the device's memory does not suffice.
+        Raises ``UserError`` without a driver, TensorRT or an engine of this machine and package, or if the
+        device's memory does not suffice.
         """
         trt, driver = load_tensorrt()
-        from sparse4d_ros.engine.cuda_memory import CudaDevice
-
         index = device_index(device, driver)
         path = engine or engine_path(package, precision)
         built, plan = read_engine(path)
@@ -92,23 +108,30 @@ class TensorRTBackend:
         self._specs = tensor_specs(package)
         self._fetched = tuple(name for name in FETCHED if name in self._specs)
         self._slots = Slots()
+        self._taken_over_to = 0
         self._contexts: list[Any] = []
         self._graphs: list[Any] = [None, None]
         self._runtime = self._engine = None
-        self._cuda = CudaDevice(index)
+        try:
+            self._cuda = CudaDevice(index)
+        except RuntimeError as error:
+            raise UserError(f"{self.device} cannot be used: {error}{_SHORT_OF_MEMORY}") from error
         try:
             self._load(trt, built.plugin, plan, path)
+        except RuntimeError as error:  # of CUDA, or TensorRT's refusals
+            self.close()
+            raise UserError(f"{path} cannot run on {self.device}: {error}{_SHORT_OF_MEMORY}") from error
         except BaseException:
             self.close()
             raise
 
     def _load(self, trt: ModuleType, plugin: str, plan: bytes, path: Path) -> None:
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
+        self._runtime = start(trt, trt.Runtime, trt.Logger(trt.Logger.WARNING))
         if plugin:
             load_plugin(self._runtime, plugin)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise UserError(f"TensorRT {trt.__version__} cannot load {path} (its reason is above)")
+            raise UserError(f"TensorRT {trt.__version__} cannot load {path} (its reason is above){_SHORT_OF_MEMORY}")
         check_tensors(_tensors(trt, self._engine), self._specs, path)
         self._allocate()
         self._contexts = [self._context(trt, slot) for slot in range(2)]
@@ -140,7 +163,7 @@ class TensorRTBackend:
     def _queue(self, read: int) -> None:
         for name in SENT:
             self._cuda.send(self._host[name], self._addresses[name])
-        if not self._contexts[read].execute_async_v3(int(self._cuda.stream)):
+        if not self._contexts[read].execute_async_v3(self._cuda.stream):
             raise RuntimeError("TensorRT could not queue the network (its reason is above)")
         for name in self._fetched:
             self._cuda.fetch(self._addresses[name], self._host[name])
@@ -204,7 +227,9 @@ class TensorRTBackend:
     def bank_from_host(self, bank: HostBank) -> DeviceBank:
         if not bank.has_history[0]:
             return self.empty_bank()
-        _, write = self._slots.begin(self.empty_bank())
+        # In turns, so that who takes over every frame, as the doctor does, tries both contexts.
+        self._taken_over_to = 1 - self._taken_over_to
+        _, write = self._slots.begin(self.empty_bank()._replace(slot=1 - self._taken_over_to))
         self._cuda.use()
         for name, host in zip(RESIDENT, bank[:2], strict=True):
             self._cuda.send(np.ascontiguousarray(host, np.float32), self._resident[write][name])
@@ -212,10 +237,12 @@ class TensorRTBackend:
         return self._slots.finish(write, bank.confidence[0])
 
     def close(self) -> None:
+        with contextlib.suppress(CudaError):
+            self._cuda.use()
         self._contexts.clear()
+        self._engine = self._runtime = None
         self._host = {}  # their memory goes with the device's
         self._cuda.close()
-        self._engine = self._runtime = None
 
 
 def _tensors(trt: ModuleType, engine: Any) -> dict[str, TensorSpec]:

@@ -34,8 +34,8 @@ from sparse4d_ros.training.ablation import (  # noqa: E402
 )
 from sparse4d_ros.training.command import carry_out  # noqa: E402
 from sparse4d_ros.training.config import config_from_dict, read_yaml  # noqa: E402
+from sparse4d_ros.training.drive_folder import DriveFolder  # noqa: E402
 from sparse4d_ros.training.parallel import Group  # noqa: E402
-from sparse4d_ros.training.streams import DriveFolder  # noqa: E402
 from sparse4d_ros.training.trainer import Trainer  # noqa: E402
 from sparse4d_ros.training.validation import validate  # noqa: E402
 

@@ -22,8 +22,9 @@ from sparse4d_ros.data.drive_cache import DriveCache, write_drive  # noqa: E402
 from sparse4d_ros.engine.preprocess import Preprocessor  # noqa: E402
 from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.training.config import config_from_dict  # noqa: E402
+from sparse4d_ros.training.drive_folder import DriveFolder  # noqa: E402
 from sparse4d_ros.training.parallel import Group  # noqa: E402
-from sparse4d_ros.training.streams import DriveFolder, Streams  # noqa: E402
+from sparse4d_ros.training.streams import Streams  # noqa: E402
 from sparse4d_ros.training.trainer import Trainer  # noqa: E402
 from sparse4d_ros.training.validation import validate  # noqa: E402
 

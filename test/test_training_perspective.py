@@ -13,6 +13,7 @@ from sparse4d_ros.boxes import NUSCENES_CLASSES  # noqa: E402
 from sparse4d_ros.data.drive_cache import LABEL_STRIDE  # noqa: E402
 from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.training.config import AugmentationConfig, StreamConfig, config_from_dict  # noqa: E402
+from sparse4d_ros.training.drive_folder import DriveFolder  # noqa: E402
 from sparse4d_ros.training.perspective import (  # noqa: E402
     PerspectiveHead,
     cell_targets,
@@ -21,7 +22,7 @@ from sparse4d_ros.training.perspective import (  # noqa: E402
     object_cells,
     seen_heading,
 )
-from sparse4d_ros.training.streams import DriveFolder, Streams  # noqa: E402
+from sparse4d_ros.training.streams import Streams  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=[None, AugmentationConfig(flip_probability=1.0)])

@@ -25,8 +25,8 @@ from sparse4d_ros.errors import UserError  # noqa: E402
 from sparse4d_ros.model.config import ModelConfig  # noqa: E402
 from sparse4d_ros.model.detector import Sparse4D  # noqa: E402
 from sparse4d_ros.training import checkpoint  # noqa: E402
+from sparse4d_ros.training.drive_folder import DriveFolder  # noqa: E402
 from sparse4d_ros.training.parallel import Group  # noqa: E402
-from sparse4d_ros.training.streams import DriveFolder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -156,11 +156,12 @@ def test_a_terminated_run_goes_on_from_its_checkpoint(folder, tmp_path):
 
 def test_two_processes_share_one_set_of_weights(folder, config_file, tmp_path):
     output = tmp_path / "run"
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "sparse4d_ros.cli", "train", "--config", str(config_file), "--drives", str(folder),
          "--output", str(output), "--device", "cpu"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=300, capture_output=True)
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=900, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     state = checkpoint.load(output / checkpoint.CHECKPOINT)
     assert state["step"] == 8 and len(state["processes"]) == 2
     banks = [process["memory"].bank.feature for process in state["processes"]]

@@ -17,8 +17,9 @@ from sparse4d_ros.geometry import check_rigid, inverse  # noqa: E402
 from sparse4d_ros.training.anchors import initial_anchors  # noqa: E402
 from sparse4d_ros.training.augmentation import SceneAugmentation, warp_image, warp_labels  # noqa: E402
 from sparse4d_ros.training.config import AugmentationConfig, StreamConfig  # noqa: E402
+from sparse4d_ros.training.drive_folder import DriveFolder  # noqa: E402
 from sparse4d_ros.training.grid_mask import draw_grid_mask  # noqa: E402
-from sparse4d_ros.training.streams import MEAN, STD, DriveFolder, Streams, normalise  # noqa: E402
+from sparse4d_ros.training.streams import MEAN, STD, Streams, normalise  # noqa: E402
 
 SIZE = (176, 64)
 STREAMS = StreamConfig(batch_size=2, intervals_s=(0.1, 0.2), clip_frames=5)

@@ -10,8 +10,8 @@ import torch
 
 from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.training.config import config_from_dict
+from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.parallel import Group
-from sparse4d_ros.training.streams import DriveFolder
 from sparse4d_ros.training.trainer import Trainer
 
 TINY = {

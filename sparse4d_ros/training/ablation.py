@@ -31,8 +31,8 @@ from sparse4d_ros.installing import require
 from sparse4d_ros.training.checkpoint import CHECKPOINT, WEIGHTS
 from sparse4d_ros.training.command import carry_out, merged
 from sparse4d_ros.training.config import config_from_dict, read_yaml
+from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.parallel import Group
-from sparse4d_ros.training.streams import DriveFolder
 from sparse4d_ros.writing import write_text
 
 _EPILOG = """examples:

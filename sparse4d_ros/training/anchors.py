@@ -10,7 +10,8 @@ from scipy.cluster.vq import kmeans2
 from sparse4d_ros.boxes import ANCHOR_COLUMNS, COS_YAW, HEIGHT, LENGTH
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.training.config import StreamConfig
-from sparse4d_ros.training.streams import DriveFolder, worth_finding
+from sparse4d_ros.training.drive_folder import DriveFolder
+from sparse4d_ros.training.streams import worth_finding
 
 _MAX_CENTRES = 50_000
 

@@ -15,11 +15,11 @@ from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.training import checkpoint
 from sparse4d_ros.training.config import config_from_dict, read_yaml
+from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.loop import train
 from sparse4d_ros.training.parallel import Group
-from sparse4d_ros.training.streams import DriveFolder
 from sparse4d_ros.training.trainer import Trainer
-from sparse4d_ros.writing import write_text
+from sparse4d_ros.writing import blaming, write_text
 
 _EPILOG = """examples:
   sparse4d simulate --help                     # first make drives
@@ -118,7 +118,8 @@ def carry_out(content: dict[str, Any] | None, where: str, output: Path, drives: 
         trainer.take_image_phase(checkpoint.load(image_phase / checkpoint.CHECKPOINT))
     elif config.training.backbone_weights:
         trainer.begin_backbone_from(Path(config.training.backbone_weights))
-    output.mkdir(parents=True, exist_ok=True)
+    with blaming(output):
+        output.mkdir(parents=True, exist_ok=True)
     if group.leads:
         write_text(output / "config.yaml", yaml.safe_dump(content, sort_keys=False))
     whole = train(trainer, output, content, budget_s, validation, resumed=state is not None,

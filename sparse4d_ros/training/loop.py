@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from sparse4d_ros.training import checkpoint
 from sparse4d_ros.training.curves import Table
+from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.schedule import progress
-from sparse4d_ros.training.streams import DriveFolder
 from sparse4d_ros.training.trainer import Trainer
 from sparse4d_ros.training.validation import validate
 

@@ -8,16 +8,13 @@ random generators included, is in ``state_dict``: a run resumes with the very ne
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from sparse4d_ros.data.drive_cache import LABEL_STRIDE, NO_OBJECT, DriveCache
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.data.drive_cache import LABEL_STRIDE, NO_OBJECT
 from sparse4d_ros.geometry import inverse, pad_intrinsic
 from sparse4d_ros.training.augmentation import (
     SceneAugmentation,
@@ -25,6 +22,7 @@ from sparse4d_ros.training.augmentation import (
     warp_labels,
 )
 from sparse4d_ros.training.config import AugmentationConfig, StreamConfig
+from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.grid_mask import draw_grid_mask
 from sparse4d_ros.training.targets import Targets, collate_targets
 
@@ -84,70 +82,6 @@ class _Sample(NamedTuple):
     instances: np.ndarray
     depth: np.ndarray | None
     semantics: np.ndarray | None
-
-
-class DriveFolder:
-    """The drives of some folders, opened on demand; drives that appear later are found.
-
-    Raises ``UserError`` when a drive is opened whose cameras are not those of the others, in the same order.
-    """
-
-    def __init__(self, folders: str | Path | Sequence[Path], class_names: tuple[str, ...]) -> None:
-        self.folders = [Path(folder) for folder in ([folders] if isinstance(folders, (str, Path)) else folders)]
-        self.class_names = class_names
-        self._open: dict[str, DriveCache] = {}
-        self._needed: dict[str, str] = {}
-        for folder in self.folders:
-            if not any(path.parent == folder for path in self.paths().values()):
-                raise UserError(f"{folder} has no drives; `sparse4d simulate --help` tells how to make some")
-
-    @property
-    def camera_names(self) -> tuple[str, ...]:
-        """Of every drive, in their order."""
-        return self[self.names()[0]].camera_names
-
-    def require(self, maps: Mapping[str, str]) -> None:
-        """Every drive must have these label maps; each stands with the setting that needs it.
-
-        Raises ``UserError`` for a drive that lacks one, now or when it is opened.
-        """
-        self._needed = dict(maps)
-        for name in self.names():
-            self._check_maps(self[name])
-
-    def paths(self) -> dict[str, Path]:
-        """Folders of the complete drives by name, sorted; ``UserError`` if two have one name."""
-        found: dict[str, Path] = {}
-        for path in (path.parent for folder in self.folders for path in folder.glob("*/frames.npz")):
-            if path.name in found:
-                raise UserError(f"{found[path.name]} and {path} have one name; drives need different names")
-            if not path.name.endswith(".partial"):
-                found[path.name] = path
-        return dict(sorted(found.items()))
-
-    def names(self) -> list[str]:
-        """Names of the complete drives, sorted."""
-        return list(self.paths())
-
-    def __getitem__(self, name: str) -> DriveCache:
-        if name not in self._open:
-            drive = DriveCache(self.paths()[name])
-            unknown = set(drive.classes) - set(self.class_names)
-            if unknown:
-                raise UserError(f"{drive.folder} has the class {min(unknown)!r}, which the model does not know")
-            first = next(iter(self._open.values()), drive)
-            if drive.camera_names != first.camera_names:
-                raise UserError(f"{drive.folder} has the cameras {', '.join(drive.camera_names)}, but {first.folder} "
-                                f"has {', '.join(first.camera_names)}: all drives need the same, in the same order")
-            self._check_maps(drive)
-            self._open[name] = drive
-        return self._open[name]
-
-    def _check_maps(self, drive: DriveCache) -> None:
-        for needed, setting in self._needed.items():
-            if getattr(drive, needed) is None:
-                raise UserError(f"{drive.folder} has no {needed} maps, as recordings have none, but {setting} needs "
-                                "them: set it to 0, or train on simulated drives")
 
 
 def worth_finding(boxes: np.ndarray, classes: np.ndarray, visibility: np.ndarray, config: StreamConfig,

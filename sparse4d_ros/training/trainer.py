@@ -14,11 +14,12 @@ from sparse4d_ros.errors import UserError
 from sparse4d_ros.model.checkpoint import read_backbone
 from sparse4d_ros.training.anchors import initial_anchors
 from sparse4d_ros.training.config import RunConfig
+from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.memory import Memory
 from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.schedule import averaged, rate_factor
 from sparse4d_ros.training.step import Phase, TrainingNetwork, parameter_groups
-from sparse4d_ros.training.streams import MEAN, STD, Batch, DriveFolder, Streams
+from sparse4d_ros.training.streams import MEAN, STD, Batch, Streams
 from sparse4d_ros.training.warmup import finish
 
 #: Steps in a row without a finite gradient after which a run is given up.
@@ -150,7 +151,8 @@ class Trainer:
         return {
             "network": self.network.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "parameters": self._parameters(),
-            "processes": self.group.gather(own), "step": self.step, "elapsed_s": self.elapsed_s, "skipped": self.skipped,
+            "processes": self.group.gather(own),
+            "step": self.step, "elapsed_s": self.elapsed_s, "skipped": self.skipped,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ import torch
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.detector import Sparse4D
 from sparse4d_ros.training.config import RunConfig
-from sparse4d_ros.training.streams import DriveFolder, Streams
+from sparse4d_ros.training.drive_folder import DriveFolder
+from sparse4d_ros.training.streams import Streams
 
 _MATCH_DISTANCE_M = 2.0
 

@@ -30,6 +30,7 @@ from typing import Any
 
 from sparse4d_ros.node.camera_track import BufferedImage, CameraTrack
 from sparse4d_ros.node.frame_set import Counters, Entry, FrameSet, InputState
+from sparse4d_ros.node.image_matching import Anchor, ImageMatching
 
 __all__ = ["Counters", "Entry", "FrameSet", "InputState", "Synchronizer"]
 
@@ -40,18 +41,10 @@ _STUCK_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class _Anchor:
-    """The image whose stamp a set bears."""
-
-    track: CameraTrack
-    image: BufferedImage
-
-
-@dataclass(frozen=True)
 class _Settled:
     """The newest set that was closed or given up: nothing of its moment or older is taken any more."""
 
-    anchor: _Anchor
+    anchor: Anchor
     cameras: frozenset[str]
     now_ns: int
 
@@ -76,7 +69,7 @@ class Synchronizer:
         self._tracks = {name: CameraTrack(name) for name in cameras}
         self._reference = self._tracks[reference]
         self._spread_ns = round(max_stamp_spread_ms * 1e6)
-        self._wait_ns = round(max_wait_ms * 1e6)
+        self._matching = ImageMatching(self._tracks, self._reference, self._spread_ns, round(max_wait_ms * 1e6))
         self._jump_ns = round(reset_on_backward_jump_ms * 1e6)
         self._min_cameras = minimum
         self._buffer_size = buffer_size
@@ -135,7 +128,7 @@ class Synchronizer:
             return min(self._deadline_ns(anchor) for anchor in anchors)
         arrivals = [image.arrival_ns for track in self._tracks.values() for image in track.images]
         if arrivals and self._min_cameras < len(self._tracks):
-            return max(self._silent_from_ns(), min(arrivals) + self._patience_ns())
+            return max(self._silent_from_ns(), min(arrivals) + self._matching.patience_ns())
         return None
 
     # -- what diagnostics show -------------------------------------------------------------------
@@ -187,73 +180,37 @@ class Synchronizer:
         if self._settled is None or track.name in self._settled.cameras:
             return False  # a camera that gave its image of that moment now brings one of the next
         anchor = self._settled.anchor
-        return (self._difference_ns(track, image, anchor) < -self._window_ns(anchor)
-                or self._together(track, image, anchor))
-
-    # -- which images belong together ------------------------------------------------------------
-
-    def _period_ns(self, track: CameraTrack) -> float | None:
-        """Time between triggers: the anchor camera's, or the shortest known while that has seen too few."""
-        tracks = (track,) if track.knows_period else self._tracks.values()
-        return min((item.period_ns for item in tracks if item.period_ns), default=None)
-
-    def _window_ns(self, anchor: _Anchor) -> float:
-        period = self._period_ns(anchor.track)
-        return self._spread_ns if period is None else min(self._spread_ns, period / 2)
-
-    def _difference_ns(self, track: CameraTrack, image: BufferedImage, anchor: _Anchor) -> float:
-        """Stamp difference to the anchor beyond the usual one."""
-        return image.stamp_ns - anchor.image.stamp_ns - (track.offset_ns - anchor.track.offset_ns)
-
-    def _together(self, track: CameraTrack, image: BufferedImage, anchor: _Anchor) -> bool:
-        return (abs(image.stamp_ns - anchor.image.stamp_ns) <= self._spread_ns
-                and abs(self._difference_ns(track, image, anchor)) <= self._window_ns(anchor)
-                and abs(image.delay_ns - anchor.image.delay_ns) <= self._spread_ns + self._patience_ns())
-
-    def _matches(self, anchor: _Anchor) -> dict[str, BufferedImage]:
-        found = {}
-        period_ns = self._period_ns(anchor.track)
-        for name, track in self._tracks.items():
-            if track is anchor.track:
-                found[name] = anchor.image
-                continue
-            track.wrap(period_ns)
-            images = [image for image in track.images if self._together(track, image, anchor)]
-            if images:
-                found[name] = min(images, key=lambda image: abs(self._difference_ns(track, image, anchor)))  # noqa: B023
-        return found
+        return (self._matching.difference_ns(track, image, anchor) < -self._matching.window_ns(anchor)
+                or self._matching.together(track, image, anchor))
 
     # -- when a set closes -----------------------------------------------------------------------
 
-    def _patience_ns(self) -> int:
-        return round(self._wait_ns * self._reference.slowness)
-
-    def _deadline_ns(self, anchor: _Anchor) -> int:
-        return anchor.image.arrival_ns + self._patience_ns()
+    def _deadline_ns(self, anchor: Anchor) -> int:
+        return anchor.image.arrival_ns + self._matching.patience_ns()
 
     def _silent_from_ns(self) -> int:
         """Steady time from which the reference camera counts as silent."""
         last = self._reference.last_arrival_ns
         if last is None:
             return (self._started_ns or 0) + _SILENCE_NS
-        period = self._period_ns(self._reference)
+        period = self._matching.period_ns(self._reference)
         usual = _SILENCE_NS if period is None else 2.5 * period * self._reference.slowness
-        return last + round(max(usual, self._spread_ns + self._patience_ns()))
+        return last + round(max(usual, self._spread_ns + self._matching.patience_ns()))
 
-    def _anchors(self, now_ns: int | None = None) -> list[_Anchor]:
+    def _anchors(self, now_ns: int | None = None) -> list[Anchor]:
         """Images that sets may be built on, oldest first, none older than the last set."""
         track = self._reference
         if not track.images and self._min_cameras < len(self._tracks) and now_ns is not None \
                 and now_ns >= self._silent_from_ns():
             track = next((other for other in self._tracks.values() if other.images), track)
         after = self._settled.anchor.image.stamp_ns if self._settled else 0
-        return [_Anchor(track, image) for image in track.images if image.stamp_ns > after]
+        return [Anchor(track, image) for image in track.images if image.stamp_ns > after]
 
     def _close(self, now_ns: int, ending: BufferedImage | None = None) -> FrameSet | None:
         """The newest set that is complete, or whose wait is over (for the set of ``ending``: now)."""
         over = []
         for anchor in reversed(self._anchors(now_ns)):
-            matches = self._matches(anchor)
+            matches = self._matching.matches(anchor)
             waited = self._deadline_ns(anchor) <= now_ns
             ends = waited or any(image is ending for image in matches.values())
             if len(matches) == len(self._tracks) or (ends and len(matches) >= self._min_cameras):
@@ -264,7 +221,7 @@ class Synchronizer:
             self._give_up(anchor, matches, now_ns)
         return None
 
-    def _give_out(self, anchor: _Anchor, matches: dict[str, BufferedImage], now_ns: int) -> FrameSet:
+    def _give_out(self, anchor: Anchor, matches: dict[str, BufferedImage], now_ns: int) -> FrameSet:
         reference_ns = anchor.image.stamp_ns
         entries = {}
         for name, track in self._tracks.items():
@@ -284,7 +241,7 @@ class Synchronizer:
         return FrameSet(reference_ns, anchor.track.name, entries, min(image.arrival_ns for image in matches.values()),
                         now_ns, self.epoch)
 
-    def _give_up(self, anchor: _Anchor, matches: dict[str, BufferedImage], now_ns: int) -> None:
+    def _give_up(self, anchor: Anchor, matches: dict[str, BufferedImage], now_ns: int) -> None:
         self.sets_dropped += 1
         stray = [track for track in self._tracks.values() if track is not anchor.track and track.newest_ns is not None]
         if stray and all(anchor.image.stamp_ns - track.newest_ns > self._jump_ns for track in stray):
@@ -294,13 +251,13 @@ class Synchronizer:
         else:
             self._settle(anchor, matches, now_ns)
 
-    def _settle(self, anchor: _Anchor, matches: dict[str, BufferedImage], now_ns: int) -> None:
+    def _settle(self, anchor: Anchor, matches: dict[str, BufferedImage], now_ns: int) -> None:
         """Drop what belongs to this moment or an older one."""
         for name, track in self._tracks.items():
             if name in matches:
                 kept = [image for image in track.images if image.stamp_ns > matches[name].stamp_ns]
             else:
-                kept = [image for image in track.images if self._difference_ns(track, image, anchor) > 0]
+                kept = [image for image in track.images if self._matching.difference_ns(track, image, anchor) > 0]
                 track.missed()
             track.counters.unmatched += len(track.images) - len(kept)
             track.images = kept

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 import time
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from transform_cases import SECOND, T0, between, close, messages, rigid, stamped
+from transform_cases import HAS_TF2, SECOND, T0, between, close, messages, rigid, stamped
 
-from sparse4d_ros.node.tf_source import BufferTransformSource, Tf2TransformSource, create_transform_source
+from sparse4d_ros.node.tf_source import BufferTransformSource, Tf2TransformSource
 from sparse4d_ros.node.transform_errors import (
     ConnectivityException,
     ExtrapolationException,
@@ -19,8 +18,7 @@ from sparse4d_ros.node.transform_errors import (
     LookupException,
     TransformError,
 )
-
-HAS_TF2 = importlib.util.find_spec("tf2_ros") is not None
+from sparse4d_ros.node.transform_messages import Recent
 
 
 @pytest.fixture(params=[
@@ -205,6 +203,26 @@ def test_fault_33_transforms_that_came_before_the_step_back_was_noticed_stay(sou
         source.lookup("odom", "camera", T0 - SECOND // 20)
 
 
+@pytest.mark.fault(33)
+def test_fault_33_what_another_thread_brings_while_time_goes_back_stays(source, monkeypatch):
+    """The browser's thread notices the step back, the executor's brings transforms."""
+    late = threading.Thread(target=feed, args=(source, stamped("odom", "base_link", T0 + SECOND, (3, 0, 0))))
+    since = Recent.since
+
+    def since_and_meanwhile(self, until_ns):
+        found = since(self, until_ns)
+        late.start()
+        late.join(0.2)  # it waits for the end of the step, or does its harm
+        return found
+
+    monkeypatch.setattr(Recent, "since", since_and_meanwhile)
+    feed(source, stamped("odom", "base_link", T0 + 20 * SECOND))
+    feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
+    source.go_back(T0 + 10 * SECOND)
+    late.join()
+    close(source.lookup("odom", "base_link", T0 + SECOND // 2), rigid((2, 0, 0)))
+
+
 @pytest.mark.fault(27)
 def test_fault_27_waiting_ends_as_soon_as_the_transform_is_there(source):
     feed(source, stamped("odom", "base_link", T0))
@@ -229,61 +247,3 @@ def test_waiting_gives_the_last_error_after_the_timeout(source):
     assert len(attempts) == 1  # no news, no second attempt: it sleeps
     with pytest.raises(LookupException):
         source.wait_for(attempt, timeout_s=0.0)
-
-
-# -- on topics ----------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(HAS_TF2, reason="tf2_ros is installed")
-def test_missing_tf2_is_said_when_it_is_asked_for():
-    with pytest.raises(ModuleNotFoundError, match="tf2_ros"):
-        create_transform_source(node=None, prefer="tf2_ros")
-    with pytest.raises(ValueError, match="'tf3'"):
-        create_transform_source(node=None, prefer="tf3")
-
-
-@pytest.mark.ros
-@pytest.mark.parametrize("prefer", [
-    "auto", "own", pytest.param("tf2_ros", marks=pytest.mark.skipif(not HAS_TF2, reason="tf2_ros is not installed"))])
-def test_source_listens_to_topics_until_it_is_destroyed(prefer):
-    """Static transforms that were sent before anybody listened come too."""
-    import rclpy
-    from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.qos import DurabilityPolicy, QoSProfile
-    from tf2_msgs.msg import TFMessage
-
-    context = Context()
-    rclpy.init(context=context)
-    try:
-        node = rclpy.create_node("transforms_under_test", context=context)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        static, moving = node.create_publisher(TFMessage, "/tf_static", latched), node.create_publisher(
-            TFMessage, "/tf", 10)
-        static.publish(TFMessage(transforms=[stamped("base_link", "camera", 0, (1, 0, 0))]))
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        source = create_transform_source(node, prefer=prefer)
-        stop = threading.Event()
-
-        def spin():
-            while not stop.is_set():
-                moving.publish(TFMessage(transforms=[stamped("odom", "base_link", T0, (0, 2, 0))]))
-                executor.spin_once(timeout_sec=0.02)
-
-        spinner = threading.Thread(target=spin)
-        spinner.start()
-        try:
-            found = source.wait_for(lambda: source.lookup("odom", "camera", T0), timeout_s=30.0)
-        finally:
-            stop.set()
-            spinner.join()
-        close(found, rigid((1, 2, 0)))
-        assert node.count_subscribers("/tf") == node.count_subscribers("/tf_static") == 1
-        source.destroy()
-        source.destroy()
-        own = [subscription.topic_name for subscription in node.subscriptions]
-        assert "/tf" not in own and "/tf_static" not in own
-        node.destroy_node()
-    finally:
-        rclpy.shutdown(context=context)

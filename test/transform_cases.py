@@ -1,5 +1,6 @@
 """Transforms for tests: stand-ins of the messages where ROS is missing, and what they must come to, by SciPy."""
 
+import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 SECOND = 1_000_000_000
 T0 = 1_000 * SECOND
+HAS_TF2 = importlib.util.find_spec("tf2_ros") is not None
 
 
 def stamped(parent, child, time_ns, translation=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from threading import Condition
+from threading import Condition, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -167,6 +167,7 @@ class Tf2TransformSource(TransformSource):
                        (tf2_ros.TransformException, TransformError))
         self._rejections = Rejections()
         self._recent = recent = Recent()
+        self._lock = lock = RLock()
         is_good, notify = self._is_good, self._notify
 
         class CheckingBuffer(tf2_ros.Buffer):
@@ -174,14 +175,16 @@ class Tf2TransformSource(TransformSource):
 
             def set_transform(self, transform, authority):
                 if is_good(transform, "/tf"):
-                    recent.note(transform)
-                    super().set_transform(transform, authority)
+                    with lock:
+                        recent.note(transform)
+                        super().set_transform(transform, authority)
                     notify()
 
             def set_transform_static(self, transform, authority):
                 if is_good(transform, "/tf_static"):
-                    recent.forget(transform)
-                    super().set_transform_static(transform, authority)
+                    with lock:
+                        recent.forget(transform)
+                        super().set_transform_static(transform, authority)
                     notify()
 
         self.buffer = CheckingBuffer(cache_time=Duration(nanoseconds=round(cache_time_s * 1e9)))
@@ -209,10 +212,11 @@ class Tf2TransformSource(TransformSource):
         return self._call(self.buffer.get_latest_common_time, target, source).nanoseconds
 
     def go_back(self, until_ns: int) -> None:
-        since = self._recent.since(until_ns)
-        self.buffer.clear()
-        for transform in since:
-            self.buffer.set_transform(transform, "/tf")
+        with self._lock:  # as one step: what another thread brings meanwhile must not be forgotten
+            since = self._recent.since(until_ns)
+            self.buffer.clear()
+            for transform in since:
+                self.buffer.set_transform(transform, "/tf")
 
     @property
     def rejected(self) -> int:
@@ -231,7 +235,8 @@ class Tf2TransformSource(TransformSource):
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return function(*arguments)
+            with self._lock:
+                return function(*arguments)
         except Exception as error:
             for theirs, ours in self._kinds:
                 if isinstance(error, theirs):

@@ -8,7 +8,7 @@ Memory is bounded by time, by samples per frame and by the number of frames. Thr
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class TransformBuffer:
         self._frames: dict[str, FrameHistory] = {}
         #: Names that occur as a parent only: known, but nothing is known about them.
         self._roots: set[str] = set()
-        self._lock = Lock()
+        self._lock = RLock()
         self._rejections = Rejections()
         self._recent = Recent()
 
@@ -74,10 +74,11 @@ class TransformBuffer:
 
     def go_back(self, until_ns: int) -> None:
         """Time went back: forget all that moves, but for what has come since, with stamps up to ``until_ns``."""
-        since = self._recent.since(until_ns)
-        self.clear()
-        for transform in since:
-            self.set_transform(transform)
+        with self._lock:  # as one step: what another thread brings meanwhile must not be forgotten
+            since = self._recent.since(until_ns)
+            self.clear()
+            for transform in since:
+                self.set_transform(transform)
 
     def _set(self, message: Any, authority: str, static: bool) -> bool:
         transform = read_transform(message)

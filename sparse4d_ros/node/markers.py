@@ -122,7 +122,7 @@ class MarkerPainter:
 
     @staticmethod
     def _velocity(item: TrackedObject3D, header: Header, number: int) -> Marker:
-        """An arrow along the ground to where the object will be in one second; no model learns velocity.z."""
+        """An arrow along the ground to where the object will be in one second."""
         start, velocity = item.pose.position, item.velocity
         end = Point(x=start.x + velocity.x, y=start.y + velocity.y, z=start.z)
         return Marker(header=header, ns="velocity", id=number, type=Marker.ARROW, pose=_identity(),

@@ -88,9 +88,10 @@ def _objects(detections: Detections, classes: Sequence[str]) -> list[TrackedObje
             class_id=class_id, class_name=classes[class_id],
             score=score, class_score=class_score, centerness=centerness, yawness=yawness,
             pose=Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(z=sin, w=cos)),
-            size=Vector3(x=length, y=width, z=height), velocity=Vector3(x=vx, y=vy, z=vz),
+            size=Vector3(x=length, y=width, z=height),
+            velocity=Vector3(x=vx, y=vy),  # no training supervises vz: what a network says of it is no measurement
             velocity_valid=valid, depth=depth, camera_mask=mask)
-        for (x, y, z, length, width, height, _, vx, vy, vz), sin, cos, class_id, score, class_score, centerness,
+        for (x, y, z, length, width, height, _, vx, vy, _), sin, cos, class_id, score, class_score, centerness,
         yawness, track_id, hits, unseen, age, valid, depth, mask in columns
     ]
 

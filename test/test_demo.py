@@ -156,6 +156,8 @@ def test_a_terminated_demo_leaves_no_process(bag, tmp_path):
 @pytest.mark.parametrize("change, text", [
     (["--bag", "/nowhere"], "/nowhere does not exist; name another with --bag"),
     (["--rate", "0"], "--rate is 0; it must be above 0"),
+    (["--images", "/sensors/{name}"], "has no images on topics like /sensors/{name}; its images are on /camera/back/"),
+    (["--output", "/dev/null/out"], "/dev/null/out was not written: Not a directory"),
 ])
 def test_wrong_options_are_said_before_anything_starts(bag, tmp_path, capsys, change, text):
     assert demo.main([*words(bag, tmp_path / "out")[3:], *change]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from types import SimpleNamespace
 
 import bag_cases
 import numpy as np
@@ -14,6 +15,7 @@ from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.viewer.store import FrameStore
 from sparse4d_ros.writing import replacing, write_text
 
 
@@ -101,6 +103,39 @@ def test_a_checkpoint_and_the_tables_of_a_run(tmp_path):
     table.append({"step": 1.0, "total": 2.0})
     refused(tmp_path, "losses.csv", lambda: table.append({"step": 2.0, "total": 1.0}), size=16)
     refused(tmp_path, "losses.csv", lambda: Table(tmp_path / "losses.csv", 1), size=8)
+
+
+def test_frames_that_wait_to_be_looked_at():
+    store = FrameStore()
+    with full_after(100), pytest.raises(UserError, match="the temporary file in .* was not written: .*too large"):
+        store.append({"objects": "many" * 100}, [])
+    assert store.status.count == 0
+
+
+def test_what_the_devkit_reads(tmp_path):
+    pytest.importorskip("nuscenes", reason="scores need the devkit")
+    from sparse4d_ros.evaluation.nuscenes_memory import MemoryDataSet
+
+    with full_after(1), pytest.raises(UserError, match=f"{tmp_path} was not written: .*too large"):
+        MemoryDataSet([], tmp_path)
+
+
+def test_a_graph(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="export needs torch")
+    onnx = pytest.importorskip("onnx", reason="export needs onnx")
+    from engine_cases import write_package
+
+    from sparse4d_ros.deploy.export import export_onnx
+    from sparse4d_ros.deploy.mixed_precision import package_of
+
+    weights = onnx.numpy_helper.from_array(np.zeros(1000), "weights")
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [weights]))
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: SimpleNamespace(model_proto=model))  # it takes a while
+    package = write_package(tmp_path / "tiny")
+    export_onnx(package, tmp_path / "model.onnx")
+    refused(tmp_path, "model.onnx", lambda: export_onnx(package, tmp_path / "model.onnx"))
+    with full_after(1000), pytest.raises(UserError, match=f"{tmp_path / 'trial.onnx'} was not written: .*too large"):
+        package_of(package, model, tmp_path)
 
 
 def test_a_model_package(tmp_path, capsys):

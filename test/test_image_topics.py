@@ -15,6 +15,7 @@ from sparse4d_ros.data import ros_messages
 from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.image_topics import CAMERA_ORDER, camera_info_topic, image_topics
+from sparse4d_ros.deploy import benchmark, doctor, doctor_model
 from sparse4d_ros.engine import ModelPackage
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation import command as evaluation_command
@@ -104,15 +105,29 @@ def elsewhere(bag, tmp_path_factory):
     ("evaluate --model mine", 2, "has no frame with ground truth"),
     ("evaluate --tracks {0}/tracks.npz", 2, "has no frame with ground truth"),
     ("robustness --model mine", 2, "has no frame with ground truth"),
+    ("benchmark --frames 2", 0, ""),
     ("bag-to-arrays --size 96x64 --output {0}/arrays", 2, "has no ground truth"),
 ])
 def test_every_command_can_be_told_the_topics(elsewhere, tmp_path, capsys, monkeypatch, words, code, text):
     monkeypatch.setattr(ModelPackage, "load", lambda path: FakeEngine().package)
     for module in (command, record_demo, evaluation_command, robustness_command):
         monkeypatch.setattr(module, "Engine", lambda package, **how: FakeEngine(package))
+    monkeypatch.setattr(benchmark, "offline_rows", lambda package, drive, count: [("row", [len(drive)] * count, None)])
     save_results(tmp_path / "tracks.npz", [])
     words = [*words.format(tmp_path).split(), "--bag", str(elsewhere)]
     assert cli.main([*words, "--images", PATTERN]) == code
     assert text in capsys.readouterr().err
     assert cli.main(words) == 2
     assert f"images are on {PATTERN.replace('{name}', 'back')}" in capsys.readouterr().err
+
+
+def test_the_doctor_can_be_told_the_topics(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "examine_machine", dict)
+    monkeypatch.setattr(doctor, "examine_package", lambda folder: (FakeEngine().package, []))
+    monkeypatch.setattr(doctor, "examine_engines", lambda package, build: [])
+    monkeypatch.setattr(doctor_model, "candidates", lambda package: [("fake", "fp32", FakeEngine)])
+    words = ["doctor", "--bag", str(elsewhere)]
+    assert cli.main([*words, "--images", PATTERN]) == 0
+    assert f"the reference, on 4 frames of {elsewhere}" in capsys.readouterr().out
+    assert cli.main(words) == 1
+    assert f"images are on {PATTERN.replace('{name}', 'back')}" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from sparse4d_ros.deploy.export import export_onnx  # noqa: E402
 from sparse4d_ros.deploy.quantise import calibrate, convolutions, pictures, with_int8  # noqa: E402
 from sparse4d_ros.engine import ModelPackage  # noqa: E402
 from sparse4d_ros.engine.torch_backend import load_network  # noqa: E402
+from sparse4d_ros.evaluation.sources import Source  # noqa: E402
 from sparse4d_ros.resources import share_path  # noqa: E402
 
 SHIPPED = share_path("models", "sparse4d_small")
@@ -48,7 +49,7 @@ def read_and_given(model: onnx.ModelProto, images: np.ndarray) -> dict[str, tupl
 def check(graph: onnx.ModelProto, kind: torch.dtype, tolerance: float) -> None:
     """Every convolution from the graph's own input, so that a value on the edge of two steps does not lead astray."""
     package = ModelPackage.load(SHIPPED)
-    images = next(pictures(package, SHIPPED / "demo_drive", 1))
+    images = next(pictures(package, Source("demo", SHIPPED / "demo_drive", True, package.cameras), 1))
     model = with_int8(graph, calibrate(graph, [images]), convolutions(graph))
     steps = {item.name.removesuffix(".input.step"): torch.from_numpy(numpy_helper.to_array(item).copy())
              for item in model.graph.initializer if item.name.endswith(".input.step")}

@@ -264,6 +264,12 @@ def test_gaps_are_told_and_the_fullest_frames_are_apart():
     assert report.problems()[0] == "1 frame without a result, at 3.0 s: refused"
 
 
+def test_what_cannot_be_taken_away_is_named(recorded, tmp_path, capsys):
+    (tmp_path / "demo" / "video.mp4").mkdir(parents=True)
+    assert cli.main(["record-demo", "--bag", str(recorded), "--output", str(tmp_path / "demo")]) == 2
+    assert f"{tmp_path / 'demo'} was not written: Is a directory" in capsys.readouterr().err
+
+
 def test_a_page_on_a_full_disk(tmp_path):
     save_page(tmp_path / "drive.html", drive_document("drive", ""), viewer_cases.frames(1))
     refused(tmp_path, "drive.html", lambda: save_page(

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-
-from rosbags.interfaces import TopicInfo
+from typing import TYPE_CHECKING
 
 from sparse4d_ros.data import ros_messages
 from sparse4d_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import TopicInfo
 
 #: The order of the models we ship; cameras of other names follow in alphabetical order.
 CAMERA_ORDER = ("front", "front_right", "front_left", "back", "back_left", "back_right")

@@ -14,6 +14,7 @@ import cv2
 from tqdm import tqdm
 
 from sparse4d_ros.data.bag_reader import BagDrive
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.deploy.timing import Row, machine, table, timed
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.engine.preprocess import resize_and_crop
@@ -84,9 +85,9 @@ def published_size_rows(runs: int) -> list[Row]:
             ("R50 256x704 torch, whole network", whole, "R50 256x704 torch, image branch")]
 
 
-def offline_rows(package: ModelPackage, bag: Path, num_frames: int) -> list[Row]:
+def offline_rows(package: ModelPackage, drive: BagDrive, num_frames: int) -> list[Row]:
     """Every row that needs no ROS."""
-    frames = [item.frame for item in itertools.islice(BagDrive(bag), num_frames)]
+    frames = [item.frame for item in itertools.islice(drive, num_frames)]
     return [*picture_rows(frames, num_frames), *engine_rows(package, frames),
             *published_size_rows(max(3, num_frames // 10))]
 
@@ -96,13 +97,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     model = share_path("models", "sparse4d_small")
     parser.add_argument("--model", type=Path, default=model, help="model package (default: the shipped one)")
     parser.add_argument("--bag", type=Path, default=model / "demo_drive", help="drive (default: the shipped one)")
+    add_images_option(parser)
     parser.add_argument("--frames", type=int, default=50, help="frames to time (default 50)")
     parser.epilog = "example:\n  sparse4d benchmark --frames 100"
 
 
+def opened(args: argparse.Namespace) -> tuple[ModelPackage, BagDrive]:
+    """The model package and the drive that the options name; ``UserError`` if one cannot be used."""
+    package = ModelPackage.load(args.model)
+    return package, BagDrive(args.bag, cameras=package.cameras, images=args.images)
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    package = ModelPackage.load(args.model)
+    package, drive = opened(args)
     print(machine())
-    print(table(offline_rows(package, args.bag, args.frames)))
+    print(table(offline_rows(package, drive, args.frames)))
     return 0

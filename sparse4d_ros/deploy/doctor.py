@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.deploy.doctor_machine import examine_machine
 from sparse4d_ros.deploy.doctor_model import examine_backends, examine_engines, examine_package
 from sparse4d_ros.deploy.timing import table
@@ -23,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     model = share_path("models", "sparse4d_small")
     parser.add_argument("--model", type=Path, default=model, help="model package (default: the shipped one)")
     parser.add_argument("--bag", type=Path, default=model / "demo_drive", help="drive (default: the shipped one)")
+    add_images_option(parser)
     parser.add_argument("--frames", type=int, default=20, help="frames to compare the backends on (default 20)")
     parser.add_argument("--build", choices=tuple(GRID_KINDS), help="first build the TensorRT engine of this precision")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the findings here")
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     if package is not None:
         sections["Model package"] += examine_engines(package, args.build)
-        sections["Backends"], rows = examine_backends(package, args.bag, max(1, args.frames))
+        sections["Backends"], rows = examine_backends(package, args.bag, max(1, args.frames), args.images)
     print(page(sections))
     if rows:
         print(f"\nLatency of the network per frame\n{table(rows)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from sparse4d_ros.deploy.build_engine import build_engine
 from sparse4d_ros.deploy.timing import Row
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage
 from sparse4d_ros.engine.agreement import Comparison, compare
-from sparse4d_ros.engine.engine_file import engine_path, read_engine
+from sparse4d_ros.engine.engine_file import engine_is_at, engine_path, read_engine
 from sparse4d_ros.engine.onnx_backend import OnnxBackend
 from sparse4d_ros.engine.package import GRID_KINDS
 from sparse4d_ros.errors import UserError
@@ -61,7 +62,7 @@ def examine_engines(package: ModelPackage, build: str | None) -> list[Finding]:
     for precision, kind in GRID_KINDS.items():
         path = engine_path(package, precision)
         try:
-            if path.is_file():
+            if engine_is_at(path):
                 header, plan = read_engine(path)
                 text = (f"{path}: {len(plan) / 1e6:.1f} MB for {header.gpu}, TensorRT {header.tensorrt}"
                         + f", plugin {header.plugin}" * bool(header.plugin))
@@ -88,7 +89,7 @@ def candidates(package: ModelPackage) -> list[Candidate]:
     if torch and _torch_has_gpu():
         out.append(("torch cuda", "fp32", lambda: Engine(package, "torch", "cuda", options=OPTIONS)))
     for precision in GRID_KINDS:
-        if engine_path(package, precision).is_file():
+        if os.path.isfile(engine_path(package, precision)):  # one that cannot be read has its line already
             out.append((f"tensorrt {precision}", precision,
                         lambda precision=precision: Engine(package, "tensorrt", None, precision, OPTIONS)))
     return out
@@ -100,8 +101,13 @@ def _torch_has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def examine_backends(package: ModelPackage, drive: Path, num_frames: int) -> tuple[list[Finding], list[Row]]:
-    """Whether all backends agree with the first on frames of a drive, and rows of what a frame costs each."""
+def examine_backends(
+    package: ModelPackage, drive: Path, num_frames: int, images: str | None = None,
+) -> tuple[list[Finding], list[Row]]:
+    """Whether all backends agree with the first on frames of a drive, and rows of what a frame costs each.
+
+    ``images`` is the pattern of the drive's image topics; None looks for the usual ones.
+    """
     findings, engines, precisions = [], {}, {}
     for name, precision, make in candidates(package):
         try:
@@ -117,7 +123,8 @@ def examine_backends(package: ModelPackage, drive: Path, num_frames: int) -> tup
     try:
         from sparse4d_ros.data.bag_reader import BagDrive  # its package is no part of what the node needs
 
-        frames = (item.frame for item in itertools.islice(BagDrive(drive, cameras=package.cameras), num_frames))
+        bag = BagDrive(drive, cameras=package.cameras, images=images)
+        frames = (item.frame for item in itertools.islice(bag, num_frames))
         steps = list(tqdm(compare(engines[reference], {name: engines[name] for name in others}, frames),
                           total=num_frames, desc="comparing backends", unit="frame", leave=False, disable=None))
     except ModuleNotFoundError as error:

@@ -14,7 +14,6 @@ than 5 mm (docs/deployment.md).
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.deploy.mixed_precision import Mixture, Mixtures, Trial, most, reference_steps
 from sparse4d_ros.deploy.plugin_graph import add_meaning, read_by_plugin
 from sparse4d_ros.deploy.quantise import calibrate, pictures
@@ -33,6 +33,7 @@ from sparse4d_ros.engine.onnx_backend import DEPTH_OUTPUT, INPUT_NAMES, output_n
 from sparse4d_ros.engine.package import GRID_KINDS, PLUGIN_KINDS, ModelPackage, sha256
 from sparse4d_ros.engine.torch_backend import focal_lengths, load_network
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.depth import clip_depth
 from sparse4d_ros.model.detector import Sparse4D, empty_inputs
@@ -91,7 +92,7 @@ def export_onnx(
     """Write the graph of a package to ``output``; the file appears only when it is whole.
 
     ``half`` puts backbone and neck in fp16. The graph for the plugin has the meaning of its nodes with it. Raises
-    ``UserError`` if the weights are absent or do not fit.
+    ``UserError`` if the weights are absent or do not fit, or the file cannot be written.
     """
     network = load_network(package)
     network.set_reading("visible" if reading == "visible" else "grid")
@@ -109,18 +110,21 @@ def export_onnx(
     projection[:, :, 0] += projection[:, :, 2] * package.input_width / 2
     projection[:, :, 1] += projection[:, :, 2] * package.input_height / 2
     names = output_names(package.model) + [DEPTH_OUTPUT] * depth
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder, torch.no_grad():
-        partial = Path(folder) / output.name
-        torch.onnx.export(
-            flat, (images, projection, valid, *bank, dt, motion), str(partial), dynamo=True, external_data=False,
-            input_names=list(INPUT_NAMES), output_names=names, opset_version=OPSET, verbose=False,
-        )
-        model = onnx.load(str(partial))
-        strip_origin(model)
-        if reading == "plugin":
-            add_meaning(model)
+    with torch.no_grad():
+        model = torch.onnx.export(
+            flat, (images, projection, valid, *bank, dt, motion), dynamo=True, input_names=list(INPUT_NAMES),
+            output_names=names, opset_version=OPSET, verbose=False,
+        ).model_proto
+    strip_origin(model)
+    if reading == "plugin":
+        add_meaning(model)
+    save_graph(model, output)
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph, whole or not at all; ``UserError`` as :func:`replacing`."""
+    with replacing(path) as partial:
         onnx.save(model, str(partial))
-        os.replace(partial, output)
 
 
 def strip_origin(model: onnx.ModelProto) -> None:
@@ -132,7 +136,7 @@ def strip_origin(model: onnx.ModelProto) -> None:
 
 
 def export_int8(
-    package: ModelPackage, output: Path, drive: Path, num_frames: int, tolerance: float | None, depth: bool = False,
+    package: ModelPackage, output: Path, drive: Source, num_frames: int, tolerance: float | None, depth: bool = False,
     reading: str = "grid",
 ) -> Mixture:
     """Write the fp16 graph with INT8 in convolutions: in all, or in as many as keep the boxes within a tolerance.
@@ -153,8 +157,7 @@ def export_int8(
         raise UserError(f"no convolution can be in int8 within {tolerance:g} (99 % of the objects; fp16 alone keeps "
                         f"{most(mixture.values):.1e}): take --precision fp16, or a tolerance that `sparse4d precision` "
                         "shows to be in reach")
-    with replacing(output) as partial:
-        onnx.save(mixture.model, str(partial))
+    save_graph(mixture.model, output)
     return mixture
 
 
@@ -177,6 +180,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="of backbone and neck; fp16 and int8 are for TensorRT (--reading grid, or plugin)")
     parser.add_argument("--calibrate", type=Path, metavar="BAG",
                         help="drive that int8 takes the ranges of its activations from: one like those to come")
+    add_images_option(parser)
     parser.add_argument("--calibration-frames", type=int, default=32, help="frames of it, evenly spread (default 32)")
     parser.add_argument("--tolerance", type=float, metavar="T",
                         help="leave convolutions in fp16 until 99 %% of the drive's objects are within T (m, rad, m/s) "
@@ -203,8 +207,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"exporting {package.name} ({reading}, {args.precision}), this takes about a minute …", flush=True)
     path = args.package / name
     if args.precision == "int8":
-        mixture = export_int8(package, path, args.calibrate, args.calibration_frames, args.tolerance, args.depth,
-                              reading)
+        drive = Source(args.calibrate.name, args.calibrate, True, package.cameras, args.images)
+        mixture = export_int8(package, path, drive, args.calibration_frames, args.tolerance, args.depth, reading)
         print(description(mixture))
     else:
         export_onnx(package, path, reading, args.depth, half=args.precision == "fp16")
@@ -214,7 +218,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"TensorRT would refuse {path}, so it is not entered in model.yaml: {'; '.join(refused[:5])}")
     if reading == "plugin":
         del model.functions[:]  # TensorRT would read these, and not ask the plugin
-        onnx.save(model, str(path))
+        save_graph(model, path)
     replace(package, files={**package.files, kind: (name, sha256(path))}).save(args.package)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its checksum in model.yaml")
     return 0

@@ -17,7 +17,6 @@ import onnx
 import onnxruntime as ort
 from tqdm import tqdm
 
-from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.deploy.doctor_model import MIN_SCORE, OPTIONS
 from sparse4d_ros.deploy.quantise import spread, with_int8, work
 from sparse4d_ros.engine import Engine, ModelPackage
@@ -25,24 +24,27 @@ from sparse4d_ros.engine.agreement import Step, follow, repeat
 from sparse4d_ros.engine.onnx_backend import OnnxBackend
 from sparse4d_ros.engine.package import sha256
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation.sources import Source
+from sparse4d_ros.writing import blaming
 
 
 def package_of(package: ModelPackage, model: onnx.ModelProto, folder: Path) -> tuple[ModelPackage, str]:
     """The package with this graph in ``folder`` as its only file, and which kind of file that is."""
     path, kind = folder / "trial.onnx", "onnx_grid_int8"
-    onnx.save(model, str(path))
+    with blaming(path):
+        onnx.save(model, str(path))
     return replace(package, folder=folder, files={kind: (path.name, sha256(path))}), kind
 
 
 @contextlib.contextmanager
-def reference_steps(package: ModelPackage, drive: Path, num_frames: int) -> Iterator[tuple[Engine, list[Step]]]:
+def reference_steps(package: ModelPackage, drive: Source, num_frames: int) -> Iterator[tuple[Engine, list[Step]]]:
     """Torch in float32 on the CPU, and ``num_frames`` frames of its way through a drive, evenly spread.
 
     Raises ``UserError`` if the drive cannot be read, lacks a camera of the model, or is empty.
     """
-    bag = BagDrive(drive, cameras=package.cameras)
+    bag = drive.frames()
     if not len(bag) or num_frames < 1:
-        raise UserError(f"{drive} has {len(bag)} frames and {num_frames} were asked for: nothing to compare")
+        raise UserError(f"{drive.path} has {len(bag)} frames and {num_frames} were asked for: nothing to compare")
     chosen = set(spread(len(bag), num_frames))
     reference = Engine(package, "torch", "cpu", options=OPTIONS)
     frames = tqdm((item.frame for item in bag), desc="torch in float32", total=len(bag), unit="frame", leave=False,

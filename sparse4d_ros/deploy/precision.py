@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.deploy.doctor_model import MIN_SCORE
 from sparse4d_ros.deploy.export import TRIAL_FRAMES, export_onnx
 from sparse4d_ros.deploy.mixed_precision import Mixtures, Trial, most, package_of, reference_steps
@@ -44,7 +45,7 @@ def heading() -> str:
             + "".join(f"{name:>9}" for name in PARTS))
 
 
-def scores(package: ModelPackage, model: onnx.ModelProto, drive: Path) -> str:
+def scores(package: ModelPackage, model: onnx.ModelProto, drive: Source) -> str:
     """mAP and NDS of a graph on a drive with ground truth."""
     from sparse4d_ros.evaluation.nuscenes_metrics import evaluate
 
@@ -52,14 +53,14 @@ def scores(package: ModelPackage, model: onnx.ModelProto, drive: Path) -> str:
         trial, kind = package_of(package, model, Path(folder))
         engine = Engine(trial, OnnxBackend(trial, kind=kind), options=EngineOptions(score_threshold=0.0))
     try:
-        found = evaluate([run_source(engine, Source(drive.name, drive, True, package.cameras))], progress=False)
+        found = evaluate([run_source(engine, drive)], progress=False)
     finally:
         engine.close()
     return f"   mAP {found.mean_ap:.3f}  NDS {found.nds:.3f}"
 
 
 def lines(
-    package: ModelPackage, drive: Path, calibration: Path, num_frames: int, tolerances: list[float], score: bool,
+    package: ModelPackage, drive: Source, calibration: Source, num_frames: int, tolerances: list[float], score: bool,
 ) -> Iterator[str]:
     """The page, line by line as it comes. Raises ``UserError`` if a drive cannot be used."""
     images = pictures(package, calibration, num_frames)  # a drive that cannot be used is named before a minute of work
@@ -72,7 +73,8 @@ def lines(
     reaches = calibrate(graphs["fp16"], images)
     with reference_steps(package, drive, num_frames) as (reference, steps):
         trial = Trial(package, reference, steps)
-        yield (f"{package.name} {package.version}, {len(steps)} frames of {drive}, calibrated on {calibration}.\n"
+        yield (f"{package.name} {package.version}, {len(steps)} frames of {drive.path}, calibrated on "
+               f"{calibration.path}.\n"
                f"Objects above a score of {MIN_SCORE}: differences from torch in float32, in m, rad and m/s. "
                "int8: its share of the\nmultiply-adds of backbone and neck; the rest of these is in fp16.\n")
         yield heading()
@@ -104,6 +106,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bag", type=Path, default=model / "demo_drive", help="drive to compare on (default: shipped)")
     parser.add_argument("--calibrate", type=Path, metavar="BAG",
                         help="drive that int8 takes its ranges from, and chooses layers on (default: the same)")
+    add_images_option(parser)
     parser.add_argument("--frames", type=int, default=50, help="frames of each drive, evenly spread (default 50)")
     parser.add_argument("--tolerance", type=float, nargs="+", default=list(_TOLERANCES), metavar="T",
                         help="mixtures of int8 and fp16 to make, as `sparse4d export --tolerance` "
@@ -118,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     if args.score:
         importlib.import_module("nuscenes")  # is missed now, not after minutes
     package = ModelPackage.load(args.package)
-    for line in lines(package, args.bag, args.calibrate or args.bag, args.frames, args.tolerance, args.score):
+    drive, calibration = (Source(path.name, path, True, package.cameras, args.images)
+                          for path in (args.bag, args.calibrate or args.bag))
+    for line in lines(package, drive, calibration, args.frames, args.tolerance, args.score):
         print(line, flush=True)
     return 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,10 +17,11 @@ import onnxruntime as ort
 from onnx import NodeProto, helper, numpy_helper, shape_inference
 from tqdm import tqdm
 
-from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.engine.package import ModelPackage
 from sparse4d_ros.engine.preprocess import Preprocessor
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation.sources import Source
+from sparse4d_ros.frame import LabelledFrame
 
 #: Values of a tensor that are looked at, per frame.
 _SAMPLES = 20_000
@@ -29,14 +29,15 @@ _SAMPLES = 20_000
 _LEAST_STEP = 2.0 ** -20
 
 
-def pictures(package: ModelPackage, drive: Path, num_frames: int) -> Iterator[np.ndarray]:
+def pictures(package: ModelPackage, drive: Source, num_frames: int) -> Iterator[np.ndarray]:
     """Network pictures ``[1, C, 3, H, W]`` of some frames of a drive, evenly spread; each is overwritten by the next.
 
     Raises ``UserError`` if the drive cannot be read, lacks a camera of the model, or is empty.
     """
-    bag = BagDrive(drive, cameras=package.cameras)
+    bag = drive.frames()
     if not len(bag) or num_frames < 1:
-        raise UserError(f"{drive} has {len(bag)} frames and {num_frames} were asked for: nothing to calibrate with")
+        raise UserError(f"{drive.path} has {len(bag)} frames and {num_frames} were asked for: nothing to calibrate "
+                        "with")
     return _prepared(package, bag, spread(len(bag), num_frames))
 
 
@@ -45,7 +46,7 @@ def spread(length: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
 
 
-def _prepared(package: ModelPackage, bag: BagDrive, chosen: list[int]) -> Iterator[np.ndarray]:
+def _prepared(package: ModelPackage, bag: Iterable[LabelledFrame], chosen: list[int]) -> Iterator[np.ndarray]:
     preprocess = Preprocessor(package)
     wanted = set(chosen)
     frames = (item for index, item in enumerate(bag) if index in wanted)

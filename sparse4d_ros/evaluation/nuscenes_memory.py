@@ -22,6 +22,7 @@ from nuscenes.eval.tracking.data_classes import TrackingBox
 
 from sparse4d_ros import boxes as box_columns
 from sparse4d_ros.evaluation.records import Drive, FrameResult, FrameTruth
+from sparse4d_ros.writing import blaming
 
 SPLIT = "drives"
 #: Above this speed over ground, m/s, an object counts as moving (nuScenes annotators and the Sparse4D exporter).
@@ -89,8 +90,9 @@ class MemoryDataSet:
                     "data": {"LIDAR_TOP": token}, "next": sample_token(d, f + 1) if f < last else ""}
                 self._tables["sample_data"][token] = {"ego_pose_token": token}
                 self._tables["ego_pose"][token] = {"translation": truth.fixed_from_vehicle[:3, 3].tolist()}
-        (folder / self.version).mkdir()
-        (folder / self.version / "splits.json").write_text(json.dumps({SPLIT: list(self._tables["scene"])}))
+        with blaming(folder):
+            (folder / self.version).mkdir()
+            (folder / self.version / "splits.json").write_text(json.dumps({SPLIT: list(self._tables["scene"])}))
 
     def get(self, table: str, token: str) -> dict:
         """One record, as ``NuScenes.get``."""

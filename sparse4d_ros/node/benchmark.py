@@ -11,27 +11,25 @@ from pathlib import Path
 
 from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.deploy import benchmark as offline
-from sparse4d_ros.engine import ModelPackage
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.evaluation.records import truth_of
+from sparse4d_ros.evaluation.records import FrameTruth
 from sparse4d_ros.node.demo_processes import prepare_environment
-from sparse4d_ros.node.demo_session import Plan, record
+from sparse4d_ros.node.demo_session import Plan, record, truths_of
 
 #: Speeds of replay: at the first the node keeps up on any machine, the second asks for more than two cores can do.
 _EASY_RATE, _HARD_RATE = 1.0, 6.0
 
 
-def node_rows(model: Path, bag: Path) -> tuple[list[offline.Row], str]:
+def node_rows(model: Path, drive: BagDrive, truths: tuple[FrameTruth, ...]) -> tuple[list[offline.Row], str]:
     """The node's own cost beside decode and network, and a sentence on how many frames a second it can do."""
-    drive = BagDrive(bag)
-    truths = tuple(truth_of(item) for item in drive if item.objects is not None)
     span_s = (truths[-1].stamp_ns - truths[0].stamp_ns) * 1e-9
     rows: list[offline.Row] = []
     sentence = ""
     os.environ.update(prepare_environment(dict(os.environ)))
     for rate in (_EASY_RATE, _HARD_RATE):
         with tempfile.TemporaryDirectory() as logs:
-            plan = Plan(bag.resolve(), model.resolve(), dict(drive.image_topics), truths, rate, 0.3, Path(logs))
+            plan = Plan(drive.path.resolve(), model.resolve(), drive.image_topics, truths, drive.fixed_frame, rate, 0.3,
+                        Path(logs))
             recording = record(plan)
         results = recording.drive.results
         if rate == _EASY_RATE:
@@ -53,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     offline.configure(parser)
     args = parser.parse_args(arguments)
     try:
+        package, drive = offline.opened(args)
+        truths = truths_of(drive)  # a bag that cannot be used is named before a minute of work
         print(offline.machine(), flush=True)
-        rows = offline.offline_rows(ModelPackage.load(args.model), args.bag, args.frames)
-        more, sentence = node_rows(args.model, args.bag)
+        rows = offline.offline_rows(package, drive, args.frames)
+        more, sentence = node_rows(args.model, drive, truths)
     except UserError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1

@@ -16,17 +16,16 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sparse4d_ros.data.bag_reader import BagDrive
+from sparse4d_ros.data.image_topics import add_images_option
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.evaluation.nuscenes_metrics import evaluate
-from sparse4d_ros.evaluation.records import truth_of
 from sparse4d_ros.evaluation.sources import Source
 from sparse4d_ros.node.demo_processes import prepare_environment
 from sparse4d_ros.node.demo_report import summary_text, write_outputs
-from sparse4d_ros.node.demo_session import Plan, record
+from sparse4d_ros.node.demo_session import Plan, record, truths_of
 from sparse4d_ros.resources import share_path
+from sparse4d_ros.writing import blaming
 
 #: The node publishes everything above this, so that the precision-recall curve is whole; pictures show less.
 SCORE_THRESHOLD = 0.05
@@ -42,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="It leaves summary.json, picture.png, video.mp4, tracks.npz and two logs in the folder --output.")
     parser.add_argument("--bag", type=Path, help="rosbag2 with /ground_truth/objects (default: demo_drive in the model "
                                                  "package)")
+    add_images_option(parser)
     parser.add_argument("--model", type=Path, help="model package (default: the shipped sparse4d_small)")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), metavar="FOLDER",
                         help="where results go (default: demo_output)")
@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
     estimate_s = _START_S + span_s / plan.rate + _FRAME_S * len(plan.truths)
     print(f"sparse4d demo: the drive {plan.bag.name} of {span_s:.0f} s with {len(plan.truths)} frames of "
           f"{len(plan.image_topics)} cameras, the model {plan.model.name}.\nThis takes about {estimate_s:.0f} s.")
-    plan.logs.mkdir(parents=True, exist_ok=True)
+    with blaming(plan.logs):
+        plan.logs.mkdir(parents=True, exist_ok=True)
     os.environ.update(prepare_environment(dict(os.environ)))
     print("1/4  starting the node and loading the model", flush=True)
     recording = record(plan)
@@ -89,7 +90,8 @@ def run(args: argparse.Namespace) -> None:
     print("4/4  painting picture and video", flush=True)
     facts = {"bag": str(plan.bag), "model": str(plan.model), "rate": plan.rate,
              "score_threshold": plan.score_threshold}
-    paths = write_outputs(args.output, recording, scores, Source(plan.bag.name, plan.bag, is_bag=True),
+    paths = write_outputs(args.output, recording, scores,
+                          Source(plan.bag.name, plan.bag, is_bag=True, images=args.images),
                           f"{plan.model.name} · {plan.bag.name}", facts)
     print(f"\n{summary_text(recording, scores)}\n")
     print("wrote " + ", ".join(str(path) for path in paths) + f" ({time.monotonic() - started:.0f} s in all)")
@@ -111,14 +113,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     for path, option in ((model, "--model"), (bag, "--bag")):
         if not path.exists():
             raise UserError(f"{path} does not exist; name another with {option}")
-    drive = BagDrive(bag)
-    if not drive.has_ground_truth:
-        raise UserError(f"{bag} has no /ground_truth/objects: the demo could not score it")
-    frames = tqdm(drive, desc="reading the bag", unit="frame", total=len(drive), leave=False, disable=None)
-    truths = tuple(truth_of(item) for item in frames if item.objects is not None)
-    if not truths:
-        raise UserError(f"no frame of {bag} has ground truth at its stamp: the demo could not score it")
-    return Plan(bag.resolve(), model.resolve(), dict(drive.image_topics), truths, drive.fixed_frame, args.rate,
+    drive = BagDrive(bag, images=args.images)
+    return Plan(bag.resolve(), model.resolve(), drive.image_topics, truths_of(drive), drive.fixed_frame, args.rate,
                 args.score_threshold, args.output, args.node_module)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.resources import share_path
+from sparse4d_ros.writing import blaming
 
 #: How long a child may take to leave after SIGINT before it is killed.
 LEAVE_WITHIN_S = 8.0
@@ -71,7 +72,9 @@ class Child:
         self._words = [sys.executable, *words]
 
     def __enter__(self) -> Child:
-        with self.log.open("wb") as sink:
+        with blaming(self.log):
+            sink = self.log.open("wb")
+        with sink:
             # A session of its own: Ctrl-C in the terminal reaches the demo alone, which then ends its children.
             self._process = subprocess.Popen(self._words, stdin=subprocess.DEVNULL, stdout=sink,
                                              stderr=subprocess.STDOUT, start_new_session=True)

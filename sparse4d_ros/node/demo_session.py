@@ -9,8 +9,10 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
+from sparse4d_ros.data.bag_reader import BagDrive
 from sparse4d_ros.data.image_topics import camera_info_topic
-from sparse4d_ros.evaluation.records import Drive, FrameTruth
+from sparse4d_ros.errors import UserError
+from sparse4d_ros.evaluation.records import Drive, FrameTruth, truth_of
 from sparse4d_ros.node import topics
 from sparse4d_ros.node.demo_processes import Child
 from sparse4d_ros.node.demo_recorder import Recorder
@@ -62,6 +64,17 @@ class Plan:
         """Command line of the replay, which waits until the node listens to every camera."""
         return ["-m", "sparse4d_ros.node.replay", "--bag", str(self.bag), "--rate", str(self.rate),
                 "--wait-for-subscribers", "1"]
+
+
+def truths_of(drive: BagDrive) -> tuple[FrameTruth, ...]:
+    """What the frames of a bag should give; ``UserError`` if it does not say."""
+    if not drive.has_ground_truth:
+        raise UserError(f"{drive.path} has no /ground_truth/objects: what comes out could not be scored")
+    frames = tqdm(drive, desc="reading the bag", unit="frame", total=len(drive), leave=False, disable=None)
+    truths = tuple(truth_of(item) for item in frames if item.objects is not None)
+    if not truths:
+        raise UserError(f"no frame of {drive.path} has ground truth at its stamp: what comes out could not be scored")
+    return truths
 
 
 def record(plan: Plan) -> Recording:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from itertools import takewhile
 from math import isfinite, sqrt
-from threading import Lock
 from typing import Any, NamedTuple
 
 from sparse4d_ros.node.quaternions import Rigid
@@ -71,30 +70,26 @@ class Rejections:
 class Recent:
     """The last transforms of each moving frame, in the order in which they came.
 
-    When a recording begins again, some of its transforms come before anybody knows. Safe between threads.
+    When a recording begins again, some of its transforms come before anybody knows.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._arrivals: defaultdict[str, deque[tuple[int, Any]]] = defaultdict(lambda: deque(maxlen=_RECENT))
 
     def note(self, message: Any) -> None:
         """Keep a TransformStamped from /tf."""
         stamp = message.header.stamp
-        with self._lock:
-            self._arrivals[message.child_frame_id].append((stamp.sec * 1_000_000_000 + stamp.nanosec, message))
+        self._arrivals[message.child_frame_id].append((stamp.sec * 1_000_000_000 + stamp.nanosec, message))
 
     def forget(self, message: Any) -> None:
         """Its frame does not move any more: a TransformStamped from /tf_static."""
-        with self._lock:
-            self._arrivals.pop(message.child_frame_id, None)
+        self._arrivals.pop(message.child_frame_id, None)
 
     def since(self, until_ns: int) -> list[Any]:
         """What came after the last stamp beyond ``until_ns``, frame by frame; all else is forgotten."""
         found = []
-        with self._lock:
-            for arrivals in self._arrivals.values():
-                kept = list(takewhile(lambda arrival: arrival[0] <= until_ns, reversed(arrivals)))
-                found += [message for _, message in reversed(kept)]
-            self._arrivals.clear()
+        for arrivals in self._arrivals.values():
+            kept = list(takewhile(lambda arrival: arrival[0] <= until_ns, reversed(arrivals)))
+            found += [message for _, message in reversed(kept)]
+        self._arrivals.clear()
         return found

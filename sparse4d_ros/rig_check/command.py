@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         strips = {overlap.pair.names: draw_strip(overlap, moments) for overlap in shared if len(overlap.agree)}
         count = write_pictures(args.output, recording, mounted, motion, settings, sections, strips)
-        print(f"\n{args.output}: {count} pictures, all of them on {args.output / 'check_rig.jpg'}")
+        print(f"\n{args.output}: {count} pictures; begin with {args.output / 'check_rig.jpg'}")
     return int(worst(finding for findings in sections.values() for finding in findings) == FAIL)
 
 

@@ -92,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
         subject = _open(args, stack)
         with blaming(args.output):
             args.output.mkdir(parents=True, exist_ok=True)
-        for old in (_PAGE, _VIDEO, _TRACKS, _SUMMARY, _STILL.format("*")):
-            for path in args.output.glob(old):  # nothing of an earlier run may pass for this one's
-                path.unlink()
+            for old in (_PAGE, _VIDEO, _TRACKS, _SUMMARY, _STILL.format("*")):
+                for path in args.output.glob(old):  # nothing of an earlier run may pass for this one's
+                    path.unlink()
         report = DriveReport(args.draw_score)
         numbers = _write_page(args, subject, report)
     save_results(args.output / _TRACKS, report.results)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sparse4d_ros.writing import blaming
+
 #: Where a blob lies in the file; kept in memory, the blob itself.
 _Place = tuple[int, int] | bytes
 
@@ -105,8 +107,9 @@ class FrameStore:
         if self._file is None:
             return blob
         offset = self._size
-        self._file.write(blob)
-        self._file.flush()
+        with blaming(f"the temporary file in {tempfile.gettempdir()}"):
+            self._file.write(blob)
+            self._file.flush()
         self._size += len(blob)
         return offset, len(blob)
 

@@ -28,6 +28,23 @@ SHIPPED = (f"/{topics.NODE_NAME}", Settings(), ROOT / "config")
 TOKENS = st.sampled_from(["null", "yes", "NO", "_", "odom", "left_right", "CAM_LEFT", "sparse4d_node"]) | \
     st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True)
 NODES = st.lists(TOKENS, min_size=1, max_size=4).map(lambda tokens: "/" + "/".join(tokens))
+#: The panel types of the layout, and the settings that Foxglove reads of each; anything else it ignores without a word.
+#: (Those of Foxglove Studio 1.69 and Lichtblick 1.28, whose types are public.)
+FOXGLOVE_READS = {
+    "3D": {"cameraState", "followTf", "followMode", "scene", "topics", "transforms", "layers", "publish"},
+    "Image": {"imageMode"},
+    "Plot": {"paths", "minXValue", "maxXValue", "minYValue", "maxYValue", "showLegend", "legendDisplay",
+             "showPlotValuesInLegend", "showXAxisLabels", "showYAxisLabels", "isSynced", "xAxisVal", "xAxisPath",
+             "followingViewWidth", "sidebarDimension"},
+    "DiagnosticSummary": {"minLevel", "pinnedIds", "topicToRender", "hardwareIdFilter", "sortByLevel"},
+}
+#: The same for what lies within these settings.
+FOXGLOVE_READS_WITHIN = {
+    "cameraState": {"distance", "perspective", "phi", "target", "targetOffset", "targetOrientation", "thetaOffset",
+                    "fovy", "near", "far"},
+    "scene": {"backgroundColor", "labelScaleFactor", "transforms"},
+    "imageMode": {"imageTopic", "calibrationTopic", "annotations", "synchronize"},
+}
 RIGS = st.builds(
     lambda cameras, **frames: settings_from({"cameras": cameras, "reference_camera": cameras[0], **frames}),
     st.lists(TOKENS, min_size=1, max_size=32, unique=True),
@@ -79,6 +96,13 @@ def check_foxglove(node: str, rig: Settings, folder: Path) -> None:
     layout = json.loads((folder / FOXGLOVE).read_text(encoding="utf-8"))
     contents = layout["configById"]
     assert sorted(panels(layout["layout"])) == sorted(contents)
+    for panel, content in contents.items():
+        assert set(content) - {"foxglovePanelTitle"} <= FOXGLOVE_READS[panel.partition("!")[0]], panel
+        for name in set(content) & set(FOXGLOVE_READS_WITHIN):
+            assert set(content[name]) <= FOXGLOVE_READS_WITHIN[name], panel
+        for path in content.get("paths", ()):
+            assert set(path) <= {"value", "enabled", "timestampMethod", "label", "color", "showLine"}, path
+            assert path["timestampMethod"] in ("headerStamp", "receiveTime")
     scene = contents["3D!objects"]
     assert scene["followTf"] == scene["layers"]["grid"]["frameId"] == rig.base_frame
     assert list(scene["topics"]) == [topics.MARKERS.replace("~", node)]

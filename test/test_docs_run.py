@@ -42,6 +42,7 @@ SHORTER = {
     r"--seeds (\d+):\d+": r"--seeds \1",  # towns: the first alone
     r"--duration 20\b": "--duration 1",
     r"(sparse4d ablate .*)--seeds 3": r"\1--seeds 1",
+    r"(sparse4d robustness .*)--bag \S+": r"\1--bag drive_a",  # eight times over a drive: 2 s for 20
     r"(sparse4d precision .*)--score": r"\1--score --bag my_drive --frames 4 --tolerance 0.05",
     r"--split train --output bags": "--scene scene-0001 scene-0002 --output bags",  # 700 scenes
 }
@@ -49,7 +50,7 @@ SHORTER = {
 STEPS = {"steps": 4, "image_steps": 1, "decoder_steps": 1}
 
 #: Pages whose commands take a second or two.
-QUICK = ("docs/fault_injection.md",)
+QUICK = ("docs/fault_injection.md", "docs/vehicle.md")
 
 
 def also_as(source: Path, target: Path, names: dict[str, str]) -> None:
@@ -129,6 +130,7 @@ PROVIDED: dict[str, dict[str, str | Callable[[Path, pytest.FixtureRequest], None
                          "train_nuscenes.yaml": configuration_without_maps},
     "docs/simulation.md": {"model.glb": body},
     "docs/training.md": {"$WEIGHTS": imagenet_weights},
+    "docs/vehicle.md": {"my_vehicle.yaml": "cp config/sparse4d.yaml my_vehicle.yaml"},
     "docs/viewing.md": {"drive": drive_with_results, "my_model": "ln -s models/sparse4d_small my_model"},
 }
 

@@ -128,6 +128,16 @@ def test_fault_26_by_policy_without_history():
         np.testing.assert_allclose(poses.camera_from_vehicle[name], extrinsic(name), atol=1e-9)
 
 
+@pytest.mark.fault(26, 28)
+def test_fault_28_beyond_what_may_be_guessed_the_policy_without_history_counts():
+    ego = EgoMotion(rig(), tf_timeout_ms=1, max_extrapolation_ms=100, require_ego_motion=False)
+    guessed, alone = (ego.poses(frame_set(seconds, front=0), FRAMES) for seconds in (5.1, 5.2))
+    assert guessed.extrapolated and guessed.fixed_from_vehicle is not None
+    assert not alone.extrapolated and alone.fixed_from_vehicle is None
+    assert "into the future" in guessed.problem and "into the future" in alone.problem
+    assert ego.poses(frame_set(2.0, front=0), FRAMES).problem == ""
+
+
 @pytest.mark.fault(26)
 def test_fault_26_by_policy_still_needs_the_extrinsic():
     ego = EgoMotion(rig(until_s=-1, extrinsics={}), tf_timeout_ms=1, require_ego_motion=False)

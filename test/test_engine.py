@@ -87,6 +87,30 @@ def test_a_gap_of_exactly_the_limit_is_history_and_a_longer_one_is_not(engine):
     assert beyond.epoch == 1 and beyond.time_interval_s == 0.0
 
 
+@pytest.mark.fault(40)
+def test_an_option_does_not_stretch_the_models_own_limit(package):
+    engine = Engine(package, "torch", options=replace(ALL, max_interval_s=10.0))
+    (before,), state = drive(engine, [1.0])
+    after, _ = engine.step(rig_frame(package, 4.0), state)  # the network takes 3 s for no history
+    assert after.epoch == 1 and not set(before.track_ids) & set(after.track_ids)
+
+
+@pytest.mark.fault(45)
+@pytest.mark.filterwarnings("error")
+def test_a_box_whose_size_overflows_is_not_given_out(package, monkeypatch):
+    engine = Engine(package, "torch", options=ALL)
+    run = engine._backend.run
+
+    def swollen(*arguments):
+        output, bank = run(*arguments)
+        output.anchors[3, 4] = 100.0  # finite, as the logarithm of a size
+        return output, bank
+
+    monkeypatch.setattr(engine._backend, "run", swollen)
+    with pytest.raises(NumericalError, match="boxes that are not finite"):
+        engine.step(rig_frame(package, 1.0), engine.initial_state())
+
+
 @pytest.mark.fault(45)
 def test_numbers_that_are_not_finite_are_not_given_out(package, monkeypatch):
     engine = Engine(package, "torch", options=ALL)

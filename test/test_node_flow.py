@@ -92,6 +92,8 @@ def test_a_camera_that_never_appears_means_silence_and_an_error_naming_it():
         assert "back_left" in found["camera back_left"]["text"]
         assert found["camera back_left"]["state"] == "waiting_image"
         assert not harness.objects.messages and not harness.engine.frames
+        found = harness.diagnosed(lambda d: "nothing was published" in d["model"]["text"] and d)
+        assert found["model"]["level"] == "ERROR" and int(found["model"]["dropped_incomplete_set"]) > 0
 
 
 @pytest.mark.fault(2, 3, 4)

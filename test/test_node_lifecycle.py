@@ -13,12 +13,14 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from node_harness import Harness, ids, ros_context, running, wait_until
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RclpyParameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.msg import ModelInfo, TrackedObject3DArray
+from sparse4d_ros.node import sparse4d_node
 from sparse4d_ros.node.engine_loader import check_package
 from sparse4d_ros.node.parameters import settings_from
 from sparse4d_ros.node.sparse4d_node import Sparse4DNode
@@ -92,6 +94,7 @@ def test_lifecycle_by_services_without_autostart():
         assert transition(harness, Transition.TRANSITION_CLEANUP) and state(harness) == "unconfigured"
         assert harness.engine.closed
         assert transition(harness, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state(harness) == "finalized"
+        assert harness.diagnosed(lambda d: d["model"]["lifecycle"] == "finalized")
 
 
 @pytest.mark.fault(55)
@@ -144,6 +147,58 @@ def test_a_failed_configuration_can_be_repeated(fault):
         assert transition(harness, Transition.TRANSITION_ACTIVATE)
         harness.ready()
         harness.drive(1, 100 * S)
+
+
+@pytest.mark.fault(35, 55)
+def test_time_may_go_back_while_the_node_is_inactive():
+    with running() as harness:
+        first = harness.drive(2, 100 * S)
+        harness.in_executor(harness.node.trigger_deactivate)
+        harness.in_executor(harness.node.trigger_activate)
+        harness.ready()
+        again = harness.drive(2, 50 * S)
+        assert [m.bank_epoch for m in again] == [1, 1] and again[0].flags == TrackedObject3DArray.NO_HISTORY
+        assert not set(ids(first[1])) & set(ids(again[0])) and ids(again[0]) == ids(again[1])
+        assert harness.diagnosed(lambda d: d["instance bank"].get("resets_backward_jump") == "1")
+
+
+@pytest.mark.fault(47)
+def test_after_a_frame_that_hung_ids_are_not_given_twice(monkeypatch):
+    monkeypatch.setattr(sparse4d_node, "_STOP_TIMEOUT_S", 0.1)
+    go = threading.Event()
+    engine = FakeEngine(before_step=lambda number, frame: number != 1 or go.wait(WITHIN_S))
+    with running(engine) as harness:
+        first = harness.drive(1, 100 * S)[0]
+        harness.vehicle.publish(100 * S + 100 * MS)
+        assert wait_until(lambda: harness.node._session.worker.busy_s() > 0)
+        harness.in_executor(harness.node.trigger_deactivate)
+        hung = harness.node._hung
+        assert harness.in_executor(harness.node.trigger_activate) == TransitionCallbackReturn.FAILURE
+        go.set()
+        assert wait_until(lambda: hung.worker.stop(0.0))
+        harness.in_executor(harness.node.trigger_activate)
+        harness.ready()
+        assert not set(ids(first)) & set(ids(harness.drive(1, 200 * S)[0]))
+
+
+@pytest.mark.fault(27, 55)
+def test_a_frame_that_waits_for_transforms_is_no_hang():
+    with running(parameters={"tf_timeout_ms": 5000.0}) as harness:
+        harness.vehicle.publish(100 * S, pose=None)
+        assert wait_until(lambda: harness.node._session.worker.busy_s() > 0)
+        harness.in_executor(harness.node.trigger_deactivate)
+        assert harness.node._hung is None
+
+
+def test_what_a_transition_raises_is_told(monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(sparse4d_node, "Session", broken)
+    with running(ready=False) as harness:
+        assert wait_until(lambda: harness.node.fatal)
+        assert harness.node.fatal == "on_activate failed: RuntimeError: no such thing"
+        assert harness.diagnosed(lambda d: d["model"]["text"] == harness.node.fatal)
 
 
 def test_autostart_that_fails_is_fatal():

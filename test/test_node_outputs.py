@@ -182,11 +182,12 @@ def test_camera_texts_name_the_camera_and_the_cause(snapshot, level, says):
 
 
 def pipeline(**changes):
-    values = {"lifecycle": "active", "enabled": True, "waiting_clock": False, "ego_error": "", "ego_dropped": 0,
-              "transforms_rejected": 0, "transform_rejection": "", "model": "m", "backend": "onnxruntime",
-              "precision": "fp32",
+    values = {"lifecycle": "active", "enabled": True, "waiting_clock": False, "ego_error": "",
+              "ego_warning": "", "ego_dropped": 0, "transforms_rejected": 0, "transform_rejection": "", "model": "m",
+              "backend": "onnxruntime", "precision": "fp32",
               "totals_ms": tuple(range(101)), "delays_ms": (50.0,), "busy_s": 0.0, "failure": "", "failures_in_row": 0,
-              "drops": {"newer_set": 3}, "objects": 4, "epoch": 2, "resets": {"service": 1}, "output_age_ms": 20.0}
+              "drops": {"newer_set": 3}, "objects": 4, "epoch": 2, "resets": {"service": 1}, "output_age_ms": 20.0,
+              "silent_s": 0.02}
     return PipelineSnapshot(**values | changes)
 
 
@@ -202,6 +203,9 @@ def pipeline(**changes):
     ({"delays_ms": (-1500.0,)}, diagnostics.WARN, "+1.5 s off"),
     ({"delays_ms": (1e9,)}, diagnostics.WARN, "/clock"),
     ({"delays_ms": (float("nan"),), "waiting_clock": True}, diagnostics.WARN, "/clock"),
+    ({"delays_ms": (float("nan"), 900.0, 950.0)}, diagnostics.WARN, "925 ms after"),
+    ({"silent_s": 12.0, "delays_ms": (900.0,)}, diagnostics.ERROR, "nothing was published for 12 s"),
+    ({"silent_s": 12.0, "enabled": False}, diagnostics.WARN, "set_enabled"),
 ])
 def test_model_texts(changes, level, says):
     status = diagnostics.model_status(pipeline(**changes), Settings())
@@ -216,6 +220,8 @@ def test_ego_and_bank_texts():
     assert diagnostics.ego_status(pipeline()).level == diagnostics.OK
     broken = diagnostics.ego_status(pipeline(ego_error="'odom' does not exist"))
     assert broken.level == diagnostics.ERROR and "odom" in broken.message
+    guessed = diagnostics.ego_status(pipeline(ego_warning="'odom' does not exist"))
+    assert guessed.level == diagnostics.WARN and "odom" in guessed.message and "flags" in guessed.message
     bank = diagnostics.bank_status(pipeline())
     assert {v.key: v.value for v in bank.values} == {"objects": "4", "epoch": "2", "resets_service": "1"}
 

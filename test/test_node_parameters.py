@@ -45,6 +45,8 @@ def test_defaults_are_valid_and_typed():
     ("reference_camera", "top", "must be one of 'cameras'"),
     ("min_cameras", 7, "'cameras' names 6"),
     ("fixed_frame", "", "is empty"),
+    ("fixed_frame", "/odom", "do not begin with a slash"),
+    ("camera_frames.front", "/front_optical", "do not begin with a slash"),
     ("publish_markers", 1, "true or false"),
     ("camera_frames.top", "top_optical", "names no camera"),
     ("class_score_thresholds.car", 2.0, "between 0 and 1"),

@@ -89,6 +89,7 @@ def test_without_ego_motion_by_policy_every_frame_stands_alone():
         answers = harness.drive(2, 100 * S, pose=None)
         assert all(m.flags == TrackedObject3DArray.NO_HISTORY for m in answers)
         assert not set(ids(answers[0])) & set(ids(answers[1]))
+        assert harness.diagnosed(lambda d: d["ego motion"]["level"] == "WARN" and "odom" in d["ego motion"]["text"])
 
 
 @pytest.mark.fault(27)

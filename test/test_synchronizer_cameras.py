@@ -82,6 +82,23 @@ def test_fault_04_camera_comes_back(dead):
     assert len(rig.sets) - before == 5 and rig.synchronizer.epoch == 0
 
 
+@pytest.mark.fault(2, 3)
+def test_an_image_older_than_the_last_set_neither_stands_in_nor_keeps_the_timer_busy():
+    rig = Rig(min_cameras=4)
+    early, others = "front_right", CAMERAS[2:]
+    for index in range(6):
+        if index < 5:
+            rig.add(early, 100 * index - 40)  # its usual offset
+        rig.trigger(100 * index, ("front", *others))
+    rig.poll(570)
+    rig.add(early, 480, at_ms=700)  # of the last set's moment by its stamp, of none by its arrival
+    rig.poll(5000)
+    assert len(rig.sets) == 6 and rig.counters(early).buffered == 1
+    assert rig.synchronizer.next_deadline_ns() is None
+    rig.drive(3, start_ms=6000, cameras=others)
+    assert [(s.reference_camera, ms(s)) for s in rig.sets[6:]] == [(others[0], 6000 + 100 * n) for n in range(3)]
+
+
 @pytest.mark.fault(5)
 def test_fault_05_all_cameras_stop_and_return():
     rig = Rig()

@@ -233,6 +233,17 @@ def test_fault_27_waiting_ends_as_soon_as_the_transform_is_there(source):
     close(found, rigid((1, 0, 0)))
 
 
+def test_waiting_ends_when_the_node_goes_out_of_work(source):
+    stop = threading.Timer(0.05, source.stop_waiting)
+    stop.start()
+    started = time.monotonic()
+    for _ in range(2):  # neither goes on to wait nor begins to
+        with pytest.raises(LookupException):
+            source.wait_for(lambda: source.lookup("odom", "base_link", T0), timeout_s=30.0)
+    stop.join()
+    assert time.monotonic() - started < 20.0
+
+
 def test_waiting_gives_the_last_error_after_the_timeout(source):
     attempts = []
 

@@ -133,7 +133,8 @@ def counters() -> set[str]:
             if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and \
                     name_of(node.value) in ("drops", "resets"):
                 found.add({"drops": "dropped_", "resets": "resets_"}[name_of(node.value)] + node.slice.value)
-    return found | {item.name for item in dataclasses.fields(Counters)} | {"dropped_newer_set"}
+    found |= {item.name for item in dataclasses.fields(Counters)}
+    return found | {"dropped_newer_set", "dropped_incomplete_set"}
 
 
 @pytest.mark.parametrize("key", sorted(counters()))

@@ -78,6 +78,8 @@ class Engine:
         self._backend = backend
         self._preprocess = Preprocessor(package)
         self._nms_iou = package.nms_iou if options.nms_iou is None else options.nms_iou
+        # Beyond the network's own limit its rows do not continue the bank's instances, whatever the options say.
+        self._max_interval_ns = round(min(options.max_interval_s, package.model.max_interval_s) * 1e9)
         self._thresholds = np.array([
             options.class_score_thresholds.get(name, options.score_threshold) for name in package.classes])
 
@@ -129,7 +131,7 @@ class Engine:
             if dt_ns <= 0:
                 raise FrameRejected(f"the frame's stamp {frame.stamp_ns} is not later than the last one, "
                                     f"{state.stamp_ns}")
-            if dt_ns > round(self.options.max_interval_s * 1e9):
+            if dt_ns > self._max_interval_ns:
                 state = self.reset(state)
             else:
                 dt_s = dt_ns / 1e9
@@ -180,7 +182,10 @@ class Engine:
         options = self.options
         decoded = rank(output.classes, output.quality, options.max_objects, options.score_mode)
         decoded = DecodedRows(*(x[decoded.scores >= self._thresholds[decoded.class_ids]] for x in decoded))
-        boxes = box_form.transform(decode_boxes(output.anchors, decoded), self.package.vehicle_from_model)
+        with np.errstate(over="ignore"):
+            boxes = box_form.transform(decode_boxes(output.anchors, decoded), self.package.vehicle_from_model)
+        if not np.isfinite(boxes).all():  # the logarithm of a size may be finite and the size not
+            raise NumericalError("the network gave boxes that are not finite")
         keep = np.ones(len(boxes), bool)
         if options.max_range_m is not None:
             keep &= np.hypot(boxes[:, 0], boxes[:, 1]) <= options.max_range_m

@@ -20,7 +20,7 @@ class EngineOptions:
     max_objects: int = 300
     #: Objects farther away than this from the vehicle are not given out; None for no limit.
     max_range_m: float | None = None
-    #: History older than this is dropped and a new epoch begins.
+    #: History older than this, or than the model's own limit, is dropped and a new epoch begins.
     max_interval_s: float = 2.0
     #: "class_centerness" (reference) or "class_sqrt_quality": class x sqrt(centerness x yawness).
     score_mode: str = "class_centerness"

@@ -19,6 +19,8 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 #: A stamp this far ahead of the node's clock, or this old, is a matter of clocks, not of speed.
 _FUTURE_MS, _OTHER_CLOCK_MS = 1e3, 60e3
+#: Without output for so long, and for longer than the bank remembers, an active node does not do its work.
+_SILENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class PipelineSnapshot:
     waiting_clock: bool
     #: Text of the last failed transform lookup; empty while lookups succeed.
     ego_error: str
+    #: Text of the lookup that failed for the last frame, which parameters let pass all the same.
+    ego_warning: str
     ego_dropped: int
     #: Transforms refused (NaN, not a unit quaternion), and why the last one was.
     transforms_rejected: int
@@ -68,6 +72,8 @@ class PipelineSnapshot:
     resets: Mapping[str, int]
     #: Steady milliseconds since the last output; None before the first.
     output_age_ms: float | None
+    #: Steady seconds since the last output or the activation, whichever came later; 0 while not active.
+    silent_s: float
 
 
 def camera_status(camera: CameraSnapshot, settings: Settings) -> DiagnosticStatus:
@@ -101,7 +107,11 @@ def _source(camera: CameraSnapshot) -> str:
 
 def ego_status(pipeline: PipelineSnapshot) -> DiagnosticStatus:
     """Ego motion: the text of the last lookup error, or OK."""
-    level, text = (ERROR, pipeline.ego_error) if pipeline.ego_error else (OK, "no lookup failed")
+    level, text = OK, "no lookup failed"
+    if pipeline.ego_error:
+        level, text = ERROR, pipeline.ego_error
+    elif pipeline.ego_warning:
+        level, text = WARN, f"{pipeline.ego_warning}; the frame was used all the same, its flags say how"
     return _status("ego motion", level, text, {
         "sets_dropped": pipeline.ego_dropped, "transforms_rejected": pipeline.transforms_rejected,
         "last_rejection": pipeline.transform_rejection})
@@ -109,7 +119,8 @@ def ego_status(pipeline: PipelineSnapshot) -> DiagnosticStatus:
 
 def model_status(pipeline: PipelineSnapshot, settings: Settings) -> DiagnosticStatus:
     """Model: backend, latency, watchdog, failures, and where frames went."""
-    totals, delays = np.array(pipeline.totals_ms), np.array(pipeline.delays_ms)
+    # Of frames from before the simulated time began no delay is known.
+    totals, delays = np.array(pipeline.totals_ms), np.array([x for x in pipeline.delays_ms if np.isfinite(x)])
     values = {
         "lifecycle": pipeline.lifecycle, "enabled": pipeline.enabled, "model": pipeline.model,
         "backend": pipeline.backend, "precision": pipeline.precision,
@@ -133,6 +144,9 @@ def _model_level(pipeline: PipelineSnapshot, settings: Settings, delays: np.ndar
         return WARN, "disabled by ~/set_enabled"
     if pipeline.waiting_clock:
         return WARN, "use_sim_time is set but nothing publishes /clock; timeouts run on the steady clock meanwhile"
+    if pipeline.silent_s > max(_SILENCE_S, settings.max_interval_s):
+        return ERROR, (f"nothing was published for {pipeline.silent_s:.0f} s: cameras, ego motion and the dropped_... "
+                       "counters say why")
     delay_ms = float(np.median(delays)) if len(delays) else 0.0
     if delay_ms < -_FUTURE_MS or delay_ms > _OTHER_CLOCK_MS:
         return WARN, (f"image stamps are {-delay_ms / 1e3:+.1f} s off the node's clock: check the cameras' clocks; "

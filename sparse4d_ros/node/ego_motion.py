@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.geometry import check_rigid, inverse
+from sparse4d_ros.geometry import inverse
 from sparse4d_ros.node.ego_jump import JumpDetector
 from sparse4d_ros.node.frame_set import FrameSet, InputState
 from sparse4d_ros.node.tf_source import TransformSource
@@ -41,6 +41,8 @@ class EgoPoses:
     camera_from_vehicle: dict[str, np.ndarray]
     #: A pose beyond the newest transform was guessed (only if ``max_extrapolation_ms`` allows it).
     extrapolated: bool
+    #: "" or the text of the lookup in whose place one of these two was allowed.
+    problem: str
     #: "" or a sentence: the fixed frame jumped, remembered objects are worthless.
     jump: str
 
@@ -75,15 +77,14 @@ class EgoMotion:
                 raise EgoMotionError(f"camera '{name}' has no frame: its messages' frame_id is empty, "
                                      f"set camera_frames.{name}")
         reference_ns = frame_set.reference_stamp_ns
+        extrapolated, problem = False, ""
         try:
             poses = self._source.wait_for(
                 lambda: self._exact(reference_ns, stamps, camera_frames), self._timeout_s)
-            extrapolated = False
         except TransformError as error:
+            problem = str(error)
             poses, extrapolated = self._fallback(error, reference_ns, stamps, camera_frames)
         fixed_from_vehicle, cameras = poses
-        for name, matrix in cameras.items():
-            check_rigid(matrix, f"the pose of camera '{name}'")
         for name in frame_set.entries.keys() - cameras.keys():
             extrinsic = self._extrinsic(camera_frames.get(name, ""), reference_ns)
             if extrinsic is not None:
@@ -93,7 +94,7 @@ class EgoMotion:
             self._jumps.reset()
         else:
             jump = self._jumps.check(reference_ns, fixed_from_vehicle, self._pose_between)
-        return EgoPoses(fixed_from_vehicle, cameras, extrapolated, jump)
+        return EgoPoses(fixed_from_vehicle, cameras, extrapolated, problem, jump)
 
     def _exact(self, reference_ns: int, stamps: Mapping[str, int],
                frames: Mapping[str, str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -117,13 +118,16 @@ class EgoMotion:
     def _fallback(self, error: TransformError, reference_ns: int, stamps: Mapping[str, int], frames: Mapping[str, str],
                   ) -> tuple[tuple[np.ndarray | None, dict[str, np.ndarray]], bool]:
         """What is allowed when the exact poses are not there in time; the error if nothing is."""
-        try:
-            if self._max_extrapolation_ns > 0 and isinstance(error, ExtrapolationException):
+        if self._max_extrapolation_ns > 0 and isinstance(error, ExtrapolationException):
+            try:
                 return self._extrapolated(reference_ns, stamps, frames), True
-            if not self._require_ego_motion:
+            except TransformError as second:
+                error = second
+        if not self._require_ego_motion:
+            try:
                 return (None, self._latest_extrinsics(stamps, frames)), False
-        except TransformError as second:
-            error = second
+            except TransformError as second:
+                error = second
         raise EgoMotionError(str(error)) from error
 
     def _latest_extrinsics(self, names: Iterable[str], frames: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -104,6 +104,11 @@ def _check_together(settings: Settings) -> None:
     if settings.reference_camera not in names:
         raise UserError(f"The parameter 'reference_camera' is '{settings.reference_camera}'; it must be one of "
                         f"'cameras': {', '.join(names)}.")
+    frames = {name: getattr(settings, name) for name in ("output_frame", "base_frame", "fixed_frame")}
+    frames |= {f"camera_frames.{name}": frame for name, frame in settings.camera_frames.items()}
+    for name, frame in frames.items():
+        if frame.startswith("/"):
+            raise UserError(f"The parameter '{name}' is '{frame}'; frame names of tf2 do not begin with a slash.")
     if settings.min_cameras > len(names):
         raise UserError(f"The parameter 'min_cameras' is {settings.min_cameras}, but 'cameras' names {len(names)}.")
     for name in settings.camera_frames:

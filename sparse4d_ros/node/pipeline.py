@@ -56,6 +56,8 @@ class Statistics:
     drops: Counter[str] = field(default_factory=Counter)
     resets: Counter[str] = field(default_factory=Counter)
     ego_error: str = ""
+    #: Why the last frame had no exact poses and was used all the same.
+    ego_warning: str = ""
     failure: str = ""
     failures_in_row: int = 0
     objects: int = 0
@@ -83,7 +85,8 @@ class Pipeline:
 
     def request_reset(self, reason: str) -> None:
         """Empty the bank before the next frame; from any thread."""
-        self._wanted_reset = reason
+        with self._statistics.lock:
+            self._wanted_reset = reason
 
     def close(self) -> None:
         """Free the decoding threads; the worker has stopped, or hangs and is left alone."""
@@ -105,7 +108,7 @@ class Pipeline:
             self._log.error("ego_motion", str(error))
             return
         with self._statistics.lock:
-            self._statistics.ego_error = ""
+            self._statistics.ego_error, self._statistics.ego_warning = "", poses.problem
         if poses.jump:
             self._reset("ego_jump")
             self._log.warning("ego_jump", poses.jump)
@@ -121,11 +124,16 @@ class Pipeline:
         self._fail("error", f"{type(error).__name__} while processing a frame: {error}")
 
     def _reset_where_due(self, frame_set: FrameSet) -> None:
-        if self._epoch is not None and frame_set.epoch != self._epoch:
+        if self._epoch is None:  # the first set: time may have gone back while the node was inactive
+            backward = self.state.stamp_ns is not None and frame_set.reference_stamp_ns <= self.state.stamp_ns
+        else:
+            backward = frame_set.epoch != self._epoch
+        if backward:
             self._reset("backward_jump")
             self._log.warning("backward_jump", "time ran backwards: images, transforms and instance bank are emptied")
         self._epoch = frame_set.epoch
-        reason, self._wanted_reset = self._wanted_reset, ""
+        with self._statistics.lock:
+            reason, self._wanted_reset = self._wanted_reset, ""
         if reason:
             self._reset(reason)
 

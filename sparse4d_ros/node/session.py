@@ -43,6 +43,8 @@ class Session:
             max_ego_jump_m=now.max_ego_jump_m, max_ego_jump_deg=now.max_ego_jump_deg)
         self._pipeline = Pipeline(now, self.cameras, ego_motion, engine, state, self._publish, log, statistics,
                                   on_exhausted)
+        #: Steady time of the activation.
+        self.started_ns = time.monotonic_ns()
         self._stride = Stride(engine.package.training_interval_s) if now.rate_policy == "stride" else None
         self.worker: Worker[FrameSet] = Worker(self._pipeline.process, self._pipeline.on_error)
         self.inputs = CameraInputs(node, now, self.cameras, self._on_set, on_backward=self.transforms.go_back,
@@ -71,6 +73,7 @@ class Session:
         """Unsubscribe and stop the worker; False if a frame still hangs in it after the timeout."""
         self._jump.unregister()
         self.inputs.destroy()
+        self.transforms.stop_waiting()  # else a frame that waits for tf longer than the timeout would pass for a hang
         stopped = self.worker.stop(timeout_s)
         self.transforms.destroy()
         self._pipeline.close()
@@ -79,11 +82,12 @@ class Session:
     def camera_snapshots(self) -> list[CameraSnapshot]:
         """The cameras for diagnostics."""
         now_ns, synchronizer = time.monotonic_ns(), self.inputs.synchronizer
+        counters = synchronizer.counters
         return [CameraSnapshot(
             name, camera.status(now_ns), self.inputs.topics[name],
             self._node.count_publishers(self.inputs.topics[name]), synchronizer.clock_offset_ms(name),
             self._ahead_ms(self.inputs.stamps_ns.get(name)),
-            dataclasses.asdict(synchronizer.counters[name])) for name, camera in self.cameras.items()]
+            dataclasses.asdict(counters[name])) for name, camera in self.cameras.items()]
 
     def _ahead_ms(self, stamp_ns: int | None) -> float | None:
         """Stamp minus the node's clock; None without a stamp, or while simulated time has not begun."""

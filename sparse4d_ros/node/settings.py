@@ -92,7 +92,8 @@ class Settings:
     max_ego_jump_deg: float = _parameter(
         20.0, "max_ego_jump_deg", "The same for rotation.", low=0.0, high=180.0)
     max_interval_s: float = _parameter(
-        2.0, "max_interval_s", "A longer gap between sets restarts the instance bank.", low=0.01, high=60.0)
+        2.0, "max_interval_s", "A longer gap between sets, or one beyond the model's own limit, restarts the "
+        "instance bank.", low=0.01, high=60.0)
 
     model_package: str = _parameter(
         "sparse4d_small", "model.package", "Model package: a folder, or the name of one shipped in models/.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 import traceback
@@ -29,6 +30,20 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 #: How long deactivation waits for the frame in work. With it, clean exit stays within 5 s.
 _STOP_TIMEOUT_S = 2.0
+
+
+def _told(transition: Callable[[Sparse4DNode, LifecycleState], TransitionCallbackReturn]) -> Callable:
+    """The transition; what it raises is logged and in the diagnostics, since rclpy does not say it."""
+    @functools.wraps(transition)
+    def told(node: Sparse4DNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node._statistics.failure = f"{transition.__name__} failed: {type(error).__name__}: {error}"
+            node.get_logger().error(node._statistics.failure)
+            node.get_logger().debug(traceback.format_exc())
+            raise
+    return told
 
 
 class Sparse4DNode(LifecycleNode):
@@ -73,6 +88,7 @@ class Sparse4DNode(LifecycleNode):
 
     # Transitions
 
+    @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and announce it."""
         try:
@@ -95,6 +111,7 @@ class Sparse4DNode(LifecycleNode):
                                f"{len(self.settings.cameras)} cameras")
         return super().on_configure(state)
 
+    @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
         if self._hung is not None and self._hung.worker.stop(0.0):
@@ -110,16 +127,19 @@ class Sparse4DNode(LifecycleNode):
         gc.freeze()
         return super().on_activate(state)
 
+    @_told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, finish the frame in work, take the markers off the displays."""
         self._stop_session()
         return super().on_deactivate(state)
 
+    @_told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the model and the device memory."""
         self._release()
         return super().on_cleanup(state)
 
+    @_told
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Whatever is running ends, whatever is loaded is released."""
         self._ended = True
@@ -149,9 +169,9 @@ class Sparse4DNode(LifecycleNode):
         if self._session is None:
             return
         session, self._session = self._session, None
-        if session.stop(_STOP_TIMEOUT_S):
-            self._state = session.state
-        else:
+        stopped = session.stop(_STOP_TIMEOUT_S)
+        self._state = session.state  # also of one that hangs: its earlier frames have given out ids
+        if not stopped:
             self._hung = session
             self.get_logger().error("the frame in work did not end in time: the network hangs")
         self._outputs.clear_markers()
@@ -178,7 +198,7 @@ class Sparse4DNode(LifecycleNode):
         if self.trigger_configure() != SUCCESS:
             self.fatal = self._statistics.failure or "the node could not be configured"
         elif self.trigger_activate() != SUCCESS:
-            self.fatal = "the node could not be activated"
+            self.fatal = self._statistics.failure or "the node could not be activated"
 
     def _on_exhausted(self) -> None:
         if self._session is None:
@@ -222,11 +242,15 @@ class Sparse4DNode(LifecycleNode):
         session, engine = self._session, self._engine
         with self._statistics.lock:
             counted = self._statistics
-            age_ms = None if counted.output_ns is None else (time.monotonic_ns() - counted.output_ns) / 1e6
+            now_ns = time.monotonic_ns()
+            age_ms = None if counted.output_ns is None else (now_ns - counted.output_ns) / 1e6
+            silent_ns = now_ns - max(counted.output_ns or 0, session.started_ns) if session else 0
             return diagnostics.PipelineSnapshot(
-                lifecycle="active" if session else "inactive" if engine else "unconfigured", enabled=self._enabled,
+                lifecycle="active" if session else "inactive" if engine else
+                "finalized" if self._ended else "unconfigured", enabled=self._enabled,
                 waiting_clock=self.get_clock().ros_time_is_active and self.get_clock().now().nanoseconds == 0,
-                ego_error=counted.ego_error, ego_dropped=counted.drops["ego_motion"],
+                ego_error=counted.ego_error, ego_warning=counted.ego_warning,
+                ego_dropped=counted.drops["ego_motion"],
                 transforms_rejected=session.transforms.rejected if session else 0,
                 transform_rejection=session.transforms.last_rejection if session else "",
                 model=engine.package.name if engine else "", backend=engine.backend_name if engine else "",
@@ -234,5 +258,7 @@ class Sparse4DNode(LifecycleNode):
                 totals_ms=tuple(counted.totals_ms), delays_ms=tuple(counted.delays_ms),
                 busy_s=session.worker.busy_s() if session else 0.0, failure=counted.failure,
                 failures_in_row=counted.failures_in_row,
-                drops={**counted.drops, "newer_set": session.worker.replaced if session else 0},
-                objects=counted.objects, epoch=counted.epoch, resets=dict(counted.resets), output_age_ms=age_ms)
+                drops={**counted.drops, "newer_set": session.worker.replaced if session else 0,
+                       "incomplete_set": session.inputs.synchronizer.sets_dropped if session else 0},
+                objects=counted.objects, epoch=counted.epoch, resets=dict(counted.resets), output_age_ms=age_ms,
+                silent_s=silent_ns / 1e9)

@@ -123,12 +123,10 @@ class Synchronizer:
 
     def next_deadline_ns(self) -> int | None:
         """Steady time at which ``poll`` is due next; None while nothing waits."""
-        anchors = self._anchors()
-        if anchors:
-            return min(self._deadline_ns(anchor) for anchor in anchors)
-        arrivals = [image.arrival_ns for track in self._tracks.values() for image in track.images]
-        if arrivals and self._min_cameras < len(self._tracks):
-            return max(self._silent_from_ns(), min(arrivals) + self._matching.patience_ns())
+        if anchors := self._anchors(silent=False):
+            return min(map(self._deadline_ns, anchors))
+        if anchors := self._anchors(silent=True):
+            return max(self._silent_from_ns(), min(map(self._deadline_ns, anchors)))
         return None
 
     # -- what diagnostics show -------------------------------------------------------------------
@@ -197,19 +195,20 @@ class Synchronizer:
         usual = _SILENCE_NS if period is None else 2.5 * period * self._reference.slowness
         return last + round(max(usual, self._spread_ns + self._matching.patience_ns()))
 
-    def _anchors(self, now_ns: int | None = None) -> list[Anchor]:
-        """Images that sets may be built on, oldest first, none older than the last set."""
-        track = self._reference
-        if not track.images and self._min_cameras < len(self._tracks) and now_ns is not None \
-                and now_ns >= self._silent_from_ns():
-            track = next((other for other in self._tracks.values() if other.images), track)
+    def _anchors(self, silent: bool) -> list[Anchor]:
+        """Images that sets may be built on, oldest first, none older than the last set; those of another camera where
+        the reference camera is ``silent``."""
         after = self._settled.anchor.image.stamp_ns if self._settled else 0
-        return [Anchor(track, image) for image in track.images if image.stamp_ns > after]
+        others = self._tracks.values() if silent and self._min_cameras < len(self._tracks) else ()
+        for track in (self._reference, *others):
+            if anchors := [Anchor(track, image) for image in track.images if image.stamp_ns > after]:
+                return anchors
+        return []
 
     def _close(self, now_ns: int, ending: BufferedImage | None = None) -> FrameSet | None:
         """The newest set that is complete, or whose wait is over (for the set of ``ending``: now)."""
         over = []
-        for anchor in reversed(self._anchors(now_ns)):
+        for anchor in reversed(self._anchors(silent=now_ns >= self._silent_from_ns())):
             matches = self._matching.matches(anchor)
             waited = self._deadline_ns(anchor) <= now_ns
             ends = waited or any(image is ending for image in matches.values())

@@ -36,6 +36,7 @@ class TransformSource(ABC):
     def __init__(self) -> None:
         self._news = Condition()
         self._generation = 0
+        self._stopping = False
 
     @abstractmethod
     def lookup(self, target: str, source: str, time_ns: int = 0) -> np.ndarray:
@@ -72,7 +73,7 @@ class TransformSource(ABC):
     def wait_for(self, attempt: Callable[[], T], timeout_s: float) -> T:
         """Repeat ``attempt`` as transforms come in, until it succeeds or time is up; then its error.
 
-        For a worker thread: it sleeps on a condition, and nothing else waits for it.
+        For a worker thread: it sleeps on a condition, and nothing else waits for it. :meth:`stop_waiting` ends it.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -85,8 +86,15 @@ class TransformSource(ABC):
             except TransformError:
                 with self._news:
                     remaining = deadline - time.monotonic()
-                    if remaining <= 0 or not self._news.wait_for(lambda: self._generation != seen, remaining):  # noqa: B023
+                    if self._stopping or remaining <= 0 or not self._news.wait_for(
+                            lambda: self._stopping or self._generation != seen, remaining):  # noqa: B023
                         raise
+
+    def stop_waiting(self) -> None:
+        """From now on nobody waits for a transform: the node goes out of work."""
+        with self._news:
+            self._stopping = True
+            self._news.notify_all()
 
     def _notify(self) -> None:
         with self._news:

@@ -85,8 +85,8 @@ class TransformBuffer:
         parent, child = transform.parent, transform.child
         problem = transform.problem()
         with self._lock:
-            known = self._frames.keys() | self._roots if child not in self._frames or parent not in self._frames else ()
-            if not problem and known and len(known | {parent, child}) > max(self._max_frames, len(known)):
+            new = sum(name not in self._frames and name not in self._roots for name in (parent, child))
+            if not problem and new and len(self._frames) + len(self._roots) + new > self._max_frames:
                 problem = f"there would be more than {self._max_frames} frames"
             if problem:
                 self._rejections.note(transform, authority, problem)

@@ -59,11 +59,6 @@ class Worker(Generic[Item]):
         """Jobs that ended, with or without an exception."""
         return self._finished
 
-    @property
-    def stopping(self) -> bool:
-        """True from `stop` on; a job that waits for something should give up then."""
-        return self._stopping
-
     def busy_s(self) -> float:
         """Watchdog: how long the job in work has been running, steady seconds; 0 while idle."""
         since = self._busy_since

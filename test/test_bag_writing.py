@@ -76,6 +76,17 @@ def test_an_existing_bag_is_replaced_only_on_request_and_at_the_end(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["bag"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_no_bag_is_never_overwritten(tmp_path, kind):
+    path = tmp_path / "precious"
+    if kind == "folder":
+        path.mkdir()
+    (path / "thesis.tex" if kind == "folder" else path).write_text("years of work")
+    with pytest.raises(UserError, match="precious exists and is no rosbag2"):
+        write_bag(path, bag_cases.frames(1), bag_cases.rig(), overwrite=True)
+    assert (path / "thesis.tex" if kind == "folder" else path).read_text() == "years of work"
+
+
 def test_frames_that_contradict_rig_or_order_are_refused(tmp_path):
     rig = bag_cases.rig()
     turned = {**rig, "front": geometry.from_yaw(0, 0, 0, 0.1) @ rig["front"]}

@@ -104,6 +104,24 @@ def test_incomplete_sets_are_counted_or_kept_on_request(bag, tmp_path):
     assert [camera.name for camera in kept[1].frame.cameras if camera.image is None] == ["back"]
 
 
+def test_a_lost_picture_of_a_camera_that_moves_needs_its_transform_too(bag, tmp_path):
+    lost_ns = bag_cases.frame(1).frame.cameras[3].stamp_ns
+    mountings = []
+
+    def swivel(topic, message, log_ns):
+        if topic.startswith("/camera/back/image") and ros_messages.stamp_ns(message.header.stamp) >= lost_ns:
+            return None
+        if topic == "/tf_static":
+            mountings.extend(item for item in message.transforms if item.child_frame_id == "back_optical_frame")
+            message.transforms = [item for item in message.transforms if item not in mountings]
+        elif topic == "/tf" and ros_messages.stamp_ns(message.transforms[0].header.stamp) < lost_ns - 50_000_000:
+            message.transforms.append(dataclasses.replace(mountings[0], header=message.transforms[0].header))
+        return message.__msgtype__, message, log_ns
+
+    drive = BagDrive(bag_cases.rewrite(bag, tmp_path / "swivel", change=swivel), min_cameras=5)
+    assert len(list(drive)) == len(drive) == 1 and drive.skipped["no transform"] == FRAMES - 1
+
+
 def test_images_outside_the_transforms_are_skipped_and_counted(bag, tmp_path):
     late_ns = bag_cases.frame(FRAMES - 1).frame.stamp_ns
 

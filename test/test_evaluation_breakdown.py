@@ -147,7 +147,7 @@ def test_a_part_without_a_hit_has_no_error():
 def test_a_weather_takes_the_objects_and_false_alarms_of_its_drives():
     seen = one_frame([row(5), row(20)], [row(5), row(20)], [0.9, 0.8])
     blind = one_frame([row(20)], [row(9), row(20)], [0.9, 0.8])
-    drives = [replace(seen, name="a", weather="day"), replace(blind, name="b", weather="night, rain"),
+    drives = [replace(seen, name="a", weather="day"), replace(blind, name="b", weather="night,rain"),
               replace(seen, name="c", weather="day, rain"), replace(blind, name="d")]
     found = break_down(match_drives(drives, progress=False), 0.3, [drive.weather for drive in drives]).by_weather
     assert {part.label: part.true_boxes for part in found} == {"day": 4, "night": 1, "rain": 3}

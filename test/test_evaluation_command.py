@@ -13,6 +13,7 @@ import pytest
 
 from sparse4d_ros import cli
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.data import images
 from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
 from sparse4d_ros.data.image_topics import CAMERA_ORDER
@@ -216,6 +217,24 @@ def test_a_page_of_a_model_shows_the_frame_that_gave_nothing(engine, bag, cache,
 def test_a_video_of_the_drive(engine, bag, tmp_path):
     evaluate(tmp_path, "--model", "m", "--bag", bag, "--video", tmp_path / "drive.mp4")
     assert count_frames(tmp_path / "drive.mp4") == FRAMES
+
+
+def test_a_video_has_the_frames_that_are_scored_at_their_own_rate(engine, tmp_path, monkeypatch):
+    """Ground truth at every second picture, as of nuScenes with sweeps: the others have no results to show."""
+    frames = bag_cases.frames(FRAMES)
+    frames[1::2] = [replace(item, objects=None) for item in frames[1::2]]
+    write_bag(tmp_path / "sweeps", frames, bag_cases.rig())
+    written = []
+    monkeypatch.setattr(command, "write_video",
+                        lambda path, pictures, rate: written.append((len(list(pictures)), rate)))
+    evaluate(tmp_path, "--model", "m", "--bag", tmp_path / "sweeps", "--video", tmp_path / "drive.mp4")
+    assert written == [(FRAMES // 2, pytest.approx(2.5))]
+
+
+def test_recorded_tracks_need_no_picture_to_be_decoded(engine, bag, tmp_path, monkeypatch):
+    evaluate(tmp_path, "--model", "m", "--bag", bag, "--save-tracks", tmp_path / "tracks.npz")
+    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("a picture was decoded"))
+    assert evaluate(tmp_path, "--tracks", tmp_path / "tracks.npz", "--bag", bag)["scores"]["frames"] == FRAMES
 
 
 @pytest.mark.parametrize("words, text", [

@@ -155,6 +155,15 @@ def test_attribute_rule():
     assert attribute("bicycle", np.array([0.1, 0.1, 5.0])) == "cycle.without_rider"
     assert attribute("pedestrian", np.array([0.0, 0.0, 0.0])) == "pedestrian.standing"
     assert attribute("barrier", np.array([3.0, 0.0, 0.0])) == ""
+    assert attribute("car", np.array([np.nan, np.nan, np.nan])) == ""
+
+
+def test_an_unknown_velocity_has_no_share_in_the_errors():
+    drive = make_drive()
+    for truth in drive.truths[1:]:  # the first frame's are known, and all are reported as they are
+        truth.objects.boxes[:, box_columns.VX:] = np.nan
+    scores = evaluate([drive], progress=False)
+    assert scores.maae == pytest.approx(0.0, abs=1e-6) and scores.mave == pytest.approx(0.0, abs=1e-6)
 
 
 def test_invisible_and_distant_objects_do_not_count():

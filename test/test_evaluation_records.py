@@ -98,6 +98,17 @@ def test_a_file_that_holds_no_tracks_is_named(tmp_path):
         (tmp_path / "text.npz").write_bytes(content)
         with pytest.raises(UserError, match=r"text\.npz cannot be read as recorded tracks .*: it is damaged, or some"):
             load_results(tmp_path / "text.npz")
+    save_results(tmp_path / "tracks.npz", [result(10), result(20)])
+    with np.load(tmp_path / "tracks.npz") as archive:
+        table = dict(archive)
+    for name, value, problem in (
+            ("names", table["names"][1:], "holds no recorded tracks: names differ in length"),
+            ("boxes", table["boxes"][:, :9], "holds no recorded tracks: boxes differ in length"),
+            ("boxes", np.full_like(table["boxes"], np.nan), ": a recorded track has a place"),
+            ("scores", np.full_like(table["scores"], np.inf), ": a recorded track has a place")):
+        np.savez(tmp_path / "wrong.npz", **{**table, name: value})
+        with pytest.raises(UserError, match=rf"wrong\.npz ?{problem}"):
+            load_results(tmp_path / "wrong.npz")
     np.savez(tmp_path / "other.npz", stamp_ns=np.arange(3))
     with pytest.raises(UserError, match=r"other\.npz holds no recorded tracks: it lacks frame, boxes"):
         load_results(tmp_path / "other.npz")

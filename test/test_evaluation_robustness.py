@@ -18,7 +18,7 @@ from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.image_topics import CAMERA_ORDER
 from sparse4d_ros.evaluation import robustness_command
 from sparse4d_ros.evaluation.matching import match_drives
-from sparse4d_ros.evaluation.robustness import camera_loss, found, seen_by, seen_by_others, without_camera
+from sparse4d_ros.evaluation.robustness import camera_loss, camera_table, found, seen_by, seen_by_others, without_camera
 from sparse4d_ros.frame import Objects
 
 #: Straight ahead, between front and front right, between front and front left.
@@ -48,7 +48,9 @@ def test_a_lost_camera_is_judged_by_visible_objects_that_others_see():
     assert found(matches, 0.5) == {(0, 0, 0), (0, 0, 1)}
     loss = camera_loss("front", {(0, 0, 1), (0, 0, 0)}, found(matches, 0.5), {(0, 0, 0)})
     assert (loss.objects, loss.recall, loss.recall_without, loss.lost) == (2, 1.0, 0.5, 0.5)
-    assert np.isnan(camera_loss("front", set(), set(), set()).lost)
+    nothing = camera_loss("front", set(), set(), set())
+    assert np.isnan(nothing.lost)
+    assert "mean 50.0%" in " ".join(camera_table([loss, nothing], 0.3).split())  # what nobody can judge is left out
 
 
 class SightedEngine:

@@ -12,8 +12,10 @@ import pytest
 
 from sparse4d_ros import cli
 from sparse4d_ros.boxes import NUSCENES_CLASSES
+from sparse4d_ros.data import faults
 from sparse4d_ros.data.bag_writer import write_bag
 from sparse4d_ros.data.drive_cache import write_drive
+from sparse4d_ros.data.inject import BrokenBag
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.viewer.store import FrameStore
 from sparse4d_ros.writing import replacing, write_text
@@ -65,6 +67,15 @@ def test_a_bag(tmp_path):
         refused(tmp_path, "bag", lambda: write_bag(
             tmp_path / "bag", bag_cases.frames(8), bag_cases.rig(), overwrite=True), size)
     refused(tmp_path, "new", lambda: write_bag(tmp_path / "new", bag_cases.frames(8), bag_cases.rig()))
+
+
+def test_a_broken_bag(tmp_path):
+    bag = bag_cases.write(tmp_path / "bag", 4)
+
+    def inject():
+        with BrokenBag(tmp_path / "broken") as output:  # 128 times the pictures: more than one chunk of the file
+            output.copy(bag, [faults.parse("duplicate")] * 7, 0)
+    refused(tmp_path, "broken", inject)
 
 
 def test_a_drive(tmp_path):

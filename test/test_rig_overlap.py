@@ -197,9 +197,9 @@ def test_objects_of_the_bag_are_where_they_are_at_the_pictures_stamp(drive, monk
     monkeypatch.setattr(objects, "bag_files", rig_cases.Stream(
         [(log_ns, topic if name == GROUND_TRUTH_TOPIC else name, kind, raw)
          for log_ns, name, kind, raw in stream._messages]))
-    known = KnownObjects(recording, motion, "base_link")
     stamps = sorted(recording.cameras["front"].pictures.stamps_ns)
-    assert known.at(stamps[50] + 10 ** 12) is None
+    known = KnownObjects(recording, motion, "base_link", stamps[50:51])
+    assert known.at(stamps[50] + 10 ** 12) is None and known.at(stamps[0]) is None  # what is not asked for is not read
     placed = []
     for stamp in (stamps[50], stamps[50] + 100_000_000):
         result, pose = known.at(stamp), recording.tree.lookup("odom", "base_link", stamp)

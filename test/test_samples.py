@@ -100,6 +100,17 @@ def test_lidar_compensated_extrinsics_mean_the_same(folder, tmp_path):
             np.testing.assert_allclose(got.camera_from_vehicle, camera.camera_from_vehicle, atol=1e-6)
 
 
+def test_boxes_whose_instance_is_null_are_objects_of_their_own(folder, tmp_path):
+    def forget(frames):
+        for box in (box for item in frames for box in item["boxes"]):
+            box["instance"] = None
+
+    edit(folder, forget)
+    assert cli.main(["samples-to-bag", str(folder), str(tmp_path / "bag")]) == 0
+    ids = [number for item in BagDrive(tmp_path / "bag") for number in item.objects.instance_ids]
+    assert len(ids) == len(set(ids)) == 4
+
+
 def no_front(frames):
     del frames[0]["cameras"]["front"]
 
@@ -120,7 +131,36 @@ def lost_picture(frames):
     frames[1]["cameras"]["back"]["image"] = "gone.jpg"
 
 
+def one_stamp_twice(frames):
+    frames[1]["stamp_ns"] = frames[0]["stamp_ns"]
+
+
+def pictures_twice(frames):
+    for name, camera in frames[1]["cameras"].items():
+        camera["stamp_ns"] = frames[0]["cameras"][name]["stamp_ns"]
+
+
+def holding(path, value):
+    """A change of one field, such as "boxes.0.class", of the first frame."""
+    def change(frames):
+        *way, last = (int(word) if word.isdigit() else word for word in path.split("."))
+        holder = frames[0]
+        for word in way:
+            holder = holder[word]
+        holder[last] = value
+    return change
+
+
 @pytest.mark.parametrize(("change", "words"), [
+    (one_stamp_twice, ["two frames have the stamp_ns"]), (pictures_twice, ["is not later than the one before it"]),
+    (holding("stamp_ns", "noon"), ["frames[0].stamp_ns is 'noon', not a whole number"]),
+    (holding("cameras", []), ["frames[0].cameras is [], not an object"]),
+    (holding("cameras.back.K", [1, 2, 3]), ["frames[0].cameras.back.K is [1, 2, 3], not 3x3 numbers"]),
+    (holding("boxes.0.class", 3), ["frames[0].boxes[0].class is 3, not text"]),
+    (holding("boxes.0.size_lwh", [1, 2]), ["frames[0].boxes[0].size_lwh is [1, 2], not 3 numbers"]),
+    (holding("boxes.0.world_from_box", [1]), ["frames[0].boxes[0].world_from_box is [1], not 4x4 numbers"]),
+    (holding("boxes.0.velocity_world", "fast"), ["frames[0].boxes[0].velocity_world is 'fast', not 3 numbers"]),
+    (holding("boxes.0.instance", [7]), ["frames[0].boxes[0].instance is [7], not a whole number or text"]),
     (no_front, ["'front'"]), (lost_camera, ["frames[1]"]), (sheared, ["frames[0].world_from_vehicle", "orthonormal"]),
     (no_mounting, ["frames[0].cameras.back", "vehicle_from_camera"]), (lost_picture, ["gone.jpg"]),
     (list.clear, ["no frames"]),

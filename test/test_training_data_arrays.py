@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 
 import bag_cases
 import numpy as np
@@ -205,6 +206,38 @@ def test_frames_without_ground_truth_are_left_out(tmp_path, capsys):
         frames[index].frame.stamp_ns for index in (0, 2, 3)]
     assert command(tmp_path / "drives", tmp_path / "bag") == 0
     assert "exists already" in capsys.readouterr().out
+
+
+def test_a_class_that_nobody_trains_is_named(tmp_path):
+    item = bag_cases.frame(0)
+    dragon = dataclasses.replace(item, objects=dataclasses.replace(item.objects, names=("dragon",)))
+    with pytest.raises(UserError, match="objects of the class 'dragon'; the classes are car, truck"):
+        write_drive(tmp_path / "drive", [dragon], NUSCENES_CLASSES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_holds_no_picture_of_frames_before(tmp_path):
+    gone = []
+
+    def frames():
+        for index in range(3):
+            item = bag_cases.frame(index)
+            gone.append(weakref.ref(item.frame.cameras[0].image))
+            yield item
+            del item
+            assert all(image() is None for image in gone[:index])
+
+    assert write_drive(tmp_path / "drive", frames(), NUSCENES_CLASSES) == 3
+    np.testing.assert_array_equal(DriveCache(tmp_path / "drive").images[2, 5], bag_cases.picture(2, 5))
+
+
+def test_pictures_of_one_drive_have_one_size(tmp_path):
+    first, second = bag_cases.frames(2)
+    cameras = tuple(dataclasses.replace(camera, image=camera.image[:32]) for camera in second.frame.cameras)
+    with pytest.raises(ValueError, match=r"\(6, 32, 96, 3\), before \(6, 64, 96, 3\)"):
+        write_drive(tmp_path / "drive", [first, dataclasses.replace(
+            second, frame=dataclasses.replace(second.frame, cameras=cameras))], NUSCENES_CLASSES)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bags_that_cannot_be_learned_from_are_named(tmp_path, capsys):

@@ -76,6 +76,15 @@ def test_a_frame_says_what_the_page_shows():
     assert np.abs(decoded - bag_cases.picture(2, 3)).mean() < 6
 
 
+def test_a_velocity_that_nobody_knows_is_none():
+    item = bag_cases.frame(0)
+    item.objects.boxes[0, boxes.VX:] = np.nan
+    document = DocumentMaker().document(item.frame, viewer_cases.result_of(item), item.objects)
+    for what in ("objects", "truth"):
+        assert document[what][0]["box"] == [10.0, 0.0, 0.8, 4.5, 1.9, 1.6, -3.0, None, None, None]
+    json.dumps(document, allow_nan=False)
+
+
 def test_trails_stay_where_they_were_while_the_vehicle_drives_on():
     items = bag_cases.frames(3)
     at = boxes.transform(items[0].objects.boxes, geometry.inverse(items[2].frame.fixed_from_vehicle)
@@ -164,6 +173,10 @@ def test_the_server_gives_page_frames_and_pictures(server):
     assert json.loads(document) == viewer_cases.frames(2)[1][0] and headers["Cache-Control"] == "no-store"
     headers, picture = fetch(server, "frames/1/2.jpg")
     assert headers["Content-Type"] == "image/jpeg" and picture.startswith(b"\xff\xd8\xff")
+
+
+def test_a_browser_leaves_port_80_out(server):
+    assert fetch(server, "", Host=ADDRESS)[1] == fetch(server, "", Host="localhost")[1]
 
 
 @pytest.mark.parametrize("path, headers, code", [

@@ -39,14 +39,18 @@ class NewBag:
     """A bag that appears at ``path`` when the block ends without an error, and never in part; ``UserError`` if the disk
     is full.
 
-    An existing bag is refused unless ``overwrite``, and then replaced only at the end. ``weather`` are
-    words separated by commas; they stand in the ``custom_data`` of the bag's metadata.
+    An existing bag is refused unless ``overwrite``, and then replaced only at the end; a file, or a folder that holds
+    something else, is never replaced. ``weather`` are words separated by commas; they stand in the ``custom_data`` of
+    the bag's metadata.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, weather: str = "") -> None:
         self.path, self.weather = Path(path), weather
         if self.path.exists() and not overwrite:
             raise UserError(f"{self.path} exists already; remove it, choose another name, or ask to overwrite it")
+        if self.path.exists() and not (self.path / "metadata.yaml").is_file() and (
+                not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(f"{self.path} exists and is no rosbag2 (it has no metadata.yaml): it is not overwritten")
 
     def __enter__(self):
         # The file inside is named after its folder, so the partial one has the final name already.

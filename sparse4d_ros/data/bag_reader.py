@@ -94,6 +94,10 @@ class BagDrive:
                     yield self._labelled(members, pictures)
                     members = next(remaining, None)
 
+    def without_pictures(self) -> Iterator[LabelledFrame]:
+        """The same frames with no image in any camera, at once: the bag is not read again."""
+        return (self._labelled(members, {}) for members in self._sets)
+
     # First pass
 
     def _find_cameras(self, reader: AnyReader, cameras: Sequence[str] | Mapping[str, str] | None,
@@ -202,8 +206,8 @@ class BagDrive:
         """Sets with enough cameras and with transforms at all their stamps."""
         complete = [members for members in sets if len(members) >= min_cameras]
         usable = [members for members in complete if all(
-            self._tree.covers(self.fixed_frame, frame, stamp)
-            for camera, stamp in members.items()
+            self._tree.covers(self.fixed_frame, frame, members.get(camera, members[self.reference_camera]))
+            for camera in self.camera_names
             for frame in (self._camera_frames[camera], self.vehicle_frame)
         )]
         self.skipped = {"incomplete": len(sets) - len(complete), "no transform": len(complete) - len(usable)}

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,8 @@ LABEL_STRIDE = 4
 NO_OBJECT = 255
 #: Label maps that a drive may have, each a file and a field of :class:`LabelledFrame`, and their types.
 MAPS = {"depth": np.float16, "semantics": np.uint8}
+#: Bytes of an ``.npy`` file before its numbers.
+_HEAD = 128
 
 
 def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tuple[str, ...], weather: str = ""
@@ -36,35 +40,37 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
     Depth and semantics are thinned to one pixel in ``LABEL_STRIDE`` (the pixel at the cell's
     centre: averaging a depth edge would invent surfaces); frames without one make a drive without it.
     ``weather`` are words separated by commas, like "night, rain"; empty where nobody knows it.
-    Raises ``UserError`` for no frames or a full disk, ``ValueError`` if some frames have a map and others have not.
+    Pictures go to the disk one frame after another: a long drive does not fit into memory. Raises ``UserError`` for no
+    frames, a class that is not in ``classes`` or a full disk, ``ValueError`` if some frames have a map and others have
+    not, or pictures differ in size.
     """
     folder = Path(folder)
-    images, rows, per_frame = [], [], []
+    shape, rows, per_frame = (), [], []
     maps: dict[str, list[np.ndarray]] = {name: [] for name in MAPS}
-    half = LABEL_STRIDE // 2
-    for index, item in enumerate(frames):
-        images.append(np.stack([camera.image for camera in item.frame.cameras]))
-        for name, kept in maps.items():
-            pictures = getattr(item, name)
-            if index and (pictures is None) == bool(kept):
-                raise ValueError(f"some frames of the drive for {folder} have {name}, others have not")
-            if pictures is not None:
-                kept.append(np.stack([p[half::LABEL_STRIDE, half::LABEL_STRIDE] for p in pictures]).astype(MAPS[name]))
-        per_frame.append(item.frame)
-        rows += [
-            (index, classes.index(name), instance, seen, *box)
-            for name, instance, seen, box in zip(
-                item.objects.names, item.objects.instance_ids, item.objects.visibility, item.objects.boxes,
-                strict=True)
-        ]
-    if not per_frame:
-        raise UserError(f"the drive for {folder} has no frames")
-    table = np.array(rows, dtype=np.float64).reshape(-1, 14)
     partial = folder.with_name(folder.name + ".partial")
     try:
         with blaming(folder):
             partial.mkdir(parents=True, exist_ok=True)
-            np.save(partial / "images.npy", np.stack(images))
+            with open(partial / "images.npy", "wb") as file:
+                file.write(bytes(_HEAD))
+                for index, item in enumerate(frames):
+                    images = np.stack([camera.image for camera in item.frame.cameras])
+                    shape = shape or images.shape
+                    if images.shape != shape:
+                        raise ValueError(f"pictures of the drive for {folder} are {images.shape}, before {shape}")
+                    file.write(images.data)
+                    for name, kept in maps.items():
+                        if index and (getattr(item, name) is None) == bool(kept):
+                            raise ValueError(f"some frames of the drive for {folder} have {name}, others have not")
+                        kept += _thinned(getattr(item, name), MAPS[name])
+                    per_frame.append(replace(item.frame, cameras=tuple(
+                        replace(camera, image=None) for camera in item.frame.cameras)))
+                    rows += _rows(index, item.objects, classes, folder)
+                if not per_frame:
+                    raise UserError(f"the drive for {folder} has no frames")
+                file.seek(0)
+                file.write(_head((len(per_frame), *shape)))
+            table = np.array(rows, dtype=np.float64).reshape(-1, 14)
             for name, kept in maps.items():
                 if kept:
                     np.save(partial / f"{name}.npy", np.stack(kept))
@@ -89,6 +95,28 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return len(per_frame)
+
+
+def _thinned(pictures: Iterable[np.ndarray] | None, kind: type) -> list[np.ndarray]:
+    """One map of all cameras; nothing where there are no pictures."""
+    half = LABEL_STRIDE // 2
+    return [] if pictures is None else [
+        np.stack([picture[half::LABEL_STRIDE, half::LABEL_STRIDE] for picture in pictures]).astype(kind)]
+
+
+def _rows(frame: int, objects: Objects, classes: tuple[str, ...], folder: Path) -> list[tuple[float, ...]]:
+    """Frame, class, instance, visibility and box of each object."""
+    if unknown := set(objects.names) - set(classes):
+        raise UserError(f"the drive for {folder} has objects of the class {min(unknown)!r}; the classes are "
+                        f"{', '.join(classes)}")
+    return [(frame, classes.index(name), instance, seen, *box) for name, instance, seen, box in zip(
+        objects.names, objects.instance_ids, objects.visibility, objects.boxes, strict=True)]
+
+
+def _head(shape: tuple[int, ...]) -> bytes:
+    """What an ``.npy`` file (format 1.0) of uint8 begins with, of fixed length: the count of frames is known last."""
+    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape})
+    return np.lib.format.magic(1, 0) + struct.pack("<H", _HEAD - 10) + text.ljust(_HEAD - 11).encode() + b"\n"
 
 
 class DriveCache:

@@ -16,6 +16,7 @@ from sparse4d_ros.data.fault_time import TimeFault
 from sparse4d_ros.data.ros_types import typestore
 from sparse4d_ros.data.timed_messages import CLOCK, CLOCK_TOPIC, recording_of, with_clock
 from sparse4d_ros.errors import UserError
+from sparse4d_ros.writing import blaming
 
 _CLOCK_PERIOD_NS = 10_000_000
 
@@ -45,7 +46,9 @@ class BrokenBag(NewBag):
                 targets[CLOCK_TOPIC] = self._writer.add_connection(CLOCK_TOPIC, CLOCK, typestore=typestore())
                 messages = with_clock(messages, injector.clock, _CLOCK_PERIOD_NS)
             for message in tqdm(messages, desc=bag.name, unit=" messages", leave=False, disable=None):
-                self._writer.write(targets[message.topic], injector.recording.begin_ns + message.due_ns, message.raw)
+                with blaming(self.path):
+                    self._writer.write(targets[message.topic], injector.recording.begin_ns + message.due_ns,
+                                       message.raw)
         return "\n".join([*notes, injector.report()])
 
 

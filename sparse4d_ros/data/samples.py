@@ -21,6 +21,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,16 @@ from sparse4d_ros.boxes import BOX_COLUMNS, NUSCENES_CLASSES
 from sparse4d_ros.data import images, ros_messages
 from sparse4d_ros.data.bag_writer import BagWriter
 from sparse4d_ros.data.image_topics import in_order
-from sparse4d_ros.errors import UserError
+from sparse4d_ros.errors import UserError, shown
 from sparse4d_ros.frame import CameraFrame, Frame, LabelledFrame, Objects
 
 #: Class names of other data sets that mean a nuScenes class.
 CLASS_ALIASES = {"motorcyclist": "motorcycle", "bicyclist": "bicycle", "cyclist": "bicycle", "person": "pedestrian"}
 REFERENCE_CAMERA = "front"
+#: Types of fields with their names for people, and shapes of those that hold numbers; poses are checked as such.
+_TYPES = {"stamp_ns": (int, "a whole number"), "cameras": (dict, "an object"), "boxes": (list, "a list"),
+          "image": (str, "text"), "class": (str, "text"), "instance": ((int, str), "a whole number or text")}
+_SHAPES = {"K": (3, 3), "size_lwh": (3,), "velocity_world": (3,), "world_from_box": (4, 4)}
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,20 @@ def read_sequence(folder: str | Path) -> Sequence:
         for name, camera in frame["cameras"].items():
             _require(camera, ("image", "stamp_ns", "K", "vehicle_from_camera"), f"frames[{index}].cameras.{name}")
         for number, box in enumerate(frame["boxes"]):
-            _require(box, ("class", "size_lwh", "world_from_box"), f"frames[{index}].boxes[{number}]")
+            given = [field for field in ("instance", "velocity_world") if isinstance(box, dict) and
+                     box.get(field) is not None]
+            _require(box, ("class", "size_lwh", "world_from_box", *given), f"frames[{index}].boxes[{number}]")
     names = set(frames[0]["cameras"])
     if REFERENCE_CAMERA not in names:
         raise UserError(f"{path}: frames[0].cameras has no camera {REFERENCE_CAMERA!r}")
     for index, frame in enumerate(frames):
         if set(frame["cameras"]) != names:
             raise UserError(f"{path}: frames[{index}] has not the cameras of frames[0]")
-    return Sequence(folder, sorted(frames, key=lambda frame: frame["stamp_ns"]), tuple(in_order(names)))
+    frames = sorted(frames, key=lambda frame: frame["stamp_ns"])
+    for first, second in pairwise(frames):
+        if first["stamp_ns"] == second["stamp_ns"]:
+            raise UserError(f"{path}: two frames have the stamp_ns {first['stamp_ns']}")
+    return Sequence(folder, frames, tuple(in_order(names)))
 
 
 def labelled_frames(sequence: Sequence) -> Iterator[tuple[LabelledFrame, dict[str, bytes]]]:
@@ -165,7 +176,7 @@ def _objects(items: list[dict], velocities: list[np.ndarray], vehicle_from_world
         boxes.append([*pose[:3, 3], *item["size_lwh"], geometry.yaw_of(pose), *(vehicle_from_world[:3, :3] @ velocity)])
         names.append(name)
         # Without an instance number every box is an object of its own.
-        key = item.get("instance", (where, index))
+        key = (where, index) if item.get("instance") is None else item["instance"]
         instances.append(numbers.setdefault(key, len(numbers)))
     return Objects(boxes=np.array(boxes, dtype=np.float64).reshape(-1, BOX_COLUMNS), names=tuple(names),
                    instance_ids=np.array(instances, dtype=np.int64))
@@ -175,6 +186,23 @@ def _require(holder: dict, fields: tuple[str, ...], where: str) -> None:
     for field in fields:
         if not isinstance(holder, dict) or field not in holder:
             raise UserError(f"sequence.json: {where} has no {field}")
+        value, fits, words = holder[field], True, ""
+        if field in _TYPES:
+            kind, words = _TYPES[field]
+            fits = isinstance(value, kind)
+        elif field in _SHAPES:
+            words = f"{'x'.join(map(str, _SHAPES[field]))} numbers"
+            fits = _shape(value) == _SHAPES[field]
+        if not fits:
+            raise UserError(f"sequence.json: {where}.{field} is {shown(value)}, not {words}")
+
+
+def _shape(value: object) -> tuple[int, ...] | None:
+    """The shape of lists of numbers; None for anything else."""
+    try:
+        return np.array(value, dtype=np.float64).shape
+    except (ValueError, TypeError):
+        return None
 
 
 def _pose(holder: dict, field: str, where: str) -> np.ndarray:
@@ -214,7 +242,10 @@ def run(args: argparse.Namespace) -> int:
                 if CLASS_ALIASES.get(box["class"].lower(), box["class"].lower()) not in NUSCENES_CLASSES}
     with BagWriter(args.output, sequence.vehicle_from_camera, overwrite=args.overwrite) as writer:
         for item, pictures in labelled_frames(sequence):
-            writer.add(item, pictures)
+            try:
+                writer.add(item, pictures)
+            except ValueError as error:  # frames that are out of order or contradict each other
+                raise UserError(f"{args.folder}: {error}") from error
     print(f"{args.output}: {writer.frames_written} frame(s) of {len(sequence.cameras)} cameras"
           + (f"; boxes of other classes left out: {', '.join(sorted(left_out))}" if left_out else ""))
     return 0

@@ -79,7 +79,7 @@ def break_down(matches: Matches, score: float, weathers: Sequence[str] = ()) -> 
 
 
 def _by_weather(matches: Matches, score: float, weathers: Sequence[str]) -> list[Part]:
-    words = [set(weather.split(", ")) - {""} for weather in weathers]
+    words = [{word.strip() for word in weather.split(",")} - {""} for weather in weathers]
     out = []
     for word in sorted(set().union(*words)):
         has = np.array([word in of_drive for of_drive in words])

@@ -129,15 +129,16 @@ def _read_tracks(args: argparse.Namespace, paths: list[tuple[Path, bool]]) -> tu
     drives = []
     for file, source in zip(files, sources, strict=True):
         frames = source.frames()
-        truths = tuple(truth_of(item) for item in frames if item.objects is not None)
+        truths = tuple(truth_of(item) for item in frames.without_pictures() if item.objects is not None)
         drives.append(Drive(source.name, truths, tuple(load_results(file)), frames.weather))
     return drives, sources
 
 
 def _paint_video(path: Path, source: Source, assessment: Assessment, draw_score: float) -> int:
-    """Paint all frames of the first drive into an MP4 at the drive's own rate; returns their number."""
+    """Paint the first drive's frames with ground truth, which alone have results, into an MP4 at their own rate;
+    returns their number."""
     drive = assessment.drives[0]
     painter = FramePainter(f"sparse4d · {source.name}", score_facts(assessment.scores), draw_score)
-    pictures = tqdm(paint_drive(painter, source.frames(), drive.results), total=len(drive.truths), desc="painting",
-                    unit="frame", leave=False, disable=None)
+    pictures = tqdm(paint_drive(painter, source.frames(), drive.results, {truth.stamp_ns for truth in drive.truths}),
+                    total=len(drive.truths), desc="painting", unit="frame", leave=False, disable=None)
     return write_video(path, (picture for _, picture in pictures), drive.rate_hz)

@@ -56,10 +56,12 @@ def attribute(name: str, velocity: np.ndarray) -> str:
     Neither the network nor our ground truth carries attributes. The Sparse4D exporter derives them
     from the predicted speed; applying the same rule to the true speed makes the attribute error
     the share of objects whose moving or standing is judged wrongly, and lets NDS keep its formula.
+    Empty, which the devkit leaves out, for classes that never move and for an unknown velocity (NaN).
     """
-    moving = float(np.hypot(velocity[0], velocity[1])) > MOVING_SPEED
-    if name in _STATIC:
+    speed = float(np.hypot(velocity[0], velocity[1]))
+    if name in _STATIC or math.isnan(speed):
         return ""
+    moving = speed > MOVING_SPEED
     if name == "pedestrian":
         return "pedestrian.moving" if moving else "pedestrian.standing"
     if name in _CYCLES:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse4d_ros.boxes import BOX_COLUMNS
+from sparse4d_ros.boxes import BOX_COLUMNS, VX
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame, Objects
 from sparse4d_ros.writing import replacing
@@ -212,6 +212,7 @@ def save_results(path: str | Path, results: Iterable[FrameResult], extra: dict[s
 def load_results(path: str | Path) -> list[FrameResult]:
     """Read what :func:`save_results` wrote; ``UserError`` naming the file if it is something else.
 
+    So is one whose arrays differ in length or hold a box or score that is not finite (a velocity may be unknown).
     Files without ``centerness`` and ``yawness`` give results in which these are None.
     """
     try:
@@ -224,9 +225,20 @@ def load_results(path: str | Path) -> list[FrameResult]:
                                  "timing_steps", "timing_ms") if name not in table]
     if lacking:
         raise UserError(f"{path} holds no recorded tracks: it lacks {', '.join(lacking)}")
+    count = table["frame"].size
+    shapes = dict.fromkeys(("frame", "names", "scores", "class_scores", "track_ids"), (count,))
+    shapes |= {name: (count,) for name in QUALITIES if name in table}
+    shapes |= {"boxes": (count, BOX_COLUMNS), "stamp_ns": (table["stamp_ns"].size,),
+               "timing_ms": (table["stamp_ns"].size, table["timing_steps"].size)}
+    if wrong := [name for name, shape in shapes.items() if table[name].shape != shape]:
+        raise UserError(f"{path} holds no recorded tracks: {', '.join(wrong)} differ in length from the other arrays")
+    if not all(np.isfinite(column).all() for column in (table["boxes"][:, :VX], table["scores"])):
+        raise UserError(f"{path}: a recorded track has a place, size, heading or score that is not a finite number")
+    order = np.argsort(table["frame"], kind="stable")
+    bounds = np.searchsorted(table["frame"][order], np.arange(len(table["stamp_ns"]) + 1))
     results = []
     for index, stamp in enumerate(table["stamp_ns"]):
-        rows = table["frame"] == index
+        rows = order[bounds[index]:bounds[index + 1]]
         results.append(FrameResult(
             int(stamp), table["boxes"][rows], tuple(str(name) for name in table["names"][rows]),
             table["scores"][rows], table["class_scores"][rows], table["track_ids"][rows],

@@ -105,7 +105,8 @@ def camera_table(losses: Sequence[CameraLoss], score: float) -> str:
     lines = [f"{'camera lost':<21}{'objects':>8}{'recall':>8}{'without':>8}{'lost':>8}"]
     lines += [f"{loss.camera:<21}{loss.objects:>8}{loss.recall:>8.3f}{loss.recall_without:>8.3f}{loss.lost:>8.1%}"
               for loss in losses]
-    mean = float(np.mean([loss.lost for loss in losses]))
+    lost = [loss.lost for loss in losses if np.isfinite(loss.lost)]
+    mean = float(np.mean(lost)) if lost else float("nan")
     lines += [f"{'mean':<45}{mean:>8.1%}", f"Objects at least {VISIBLE:.0%} visible whose centre another camera sees; "
                                           f"found within 2 m at a score of {score:g}."]
     return "\n".join(lines)

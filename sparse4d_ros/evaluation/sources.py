@@ -45,6 +45,10 @@ class CachedFrames:
     def __len__(self) -> int:
         return len(self._cache)
 
+    def without_pictures(self) -> Iterator[LabelledFrame]:
+        """As :meth:`BagDrive.without_pictures`; here pictures are read from the disk only where they are looked at."""
+        return iter(self)
+
     def __iter__(self) -> Iterator[LabelledFrame]:
         for index in range(len(self._cache)):
             yield LabelledFrame(self._cache.frame(index), self._cache.objects(index))

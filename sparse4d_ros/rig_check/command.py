@@ -139,7 +139,7 @@ def write_pictures(folder: Path, recording: Recording, mounted: dict[str, Mounte
         stamps = recording.cameras[name].pictures.stamps_ns
         if stamps:
             wanted[name] = sorted(stamps)[len(stamps) // 2]
-    known = KnownObjects(recording, motion, settings.base_frame)
+    known = KnownObjects(recording, motion, settings.base_frame, wanted.values())
     objects = {name: known.at(stamp_ns) for name, stamp_ns in wanted.items()}
     images = {name: image for name, _, image in read_pictures(recording, drawable, wanted.items(), settings)}
     for name, image in images.items():

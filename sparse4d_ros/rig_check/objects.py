@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from sparse4d_ros import boxes
@@ -22,10 +24,11 @@ _SHOWN = 0.3
 class KnownObjects:
     """The ground truth of a bag, or else the objects that the node published while it was recorded.
 
-    ``UserError`` for a message that holds no objects.
+    Only those near one of ``stamps_ns`` are read. ``UserError`` for a message that holds no objects.
     """
 
-    def __init__(self, recording: Recording, motion: Motion | None, base_frame: str) -> None:
+    def __init__(self, recording: Recording, motion: Motion | None, base_frame: str, stamps_ns: Collection[int]
+                 ) -> None:
         self._tree, self._base = recording.tree, base_frame
         self._fixed = motion.fixed_frame if motion else None
         self._objects: dict[int, Objects] = {}
@@ -35,9 +38,11 @@ class KnownObjects:
             connections = [connection for connection in reader.connections if connection.topic in topics[:1]]
             for connection, _, raw in bag_files.messages(reader, connections):
                 try:
+                    stamp_ns = bag_files.header_stamp_ns(raw)
+                    if all(abs(stamp_ns - wanted_ns) > _NEAR_NS for wanted_ns in stamps_ns):
+                        continue
                     message = bag_files.deserialize(reader, connection, raw)
                     if message.header.frame_id == base_frame:
-                        stamp_ns = ros_messages.stamp_ns(message.header.stamp)
                         self._objects[stamp_ns] = ros_messages.objects_of(message)
                 except ValueError as error:
                     raise UserError(f"{recording.path}: {connection.topic}: {error}") from error

@@ -192,7 +192,6 @@ def _positive(text: str) -> float:
     return value
 
 
-
 def _mesh(text: str) -> tuple[str, Path]:
     name, _, path = text.partition("=")
     if not name or not path:

@@ -87,7 +87,7 @@ class DocumentMaker:
         for row, track in enumerate(result.track_ids.tolist()):
             points, _ = self._trails.of(track, now_ns)
             rows.append({
-                "id": track, "class": result.names[row], "box": _rounded(result.boxes[row]),
+                "id": track, "class": result.names[row], "box": _box(result.boxes[row]),
                 "score": _number(result.scores[row]), "class_score": _number(result.class_scores[row]),
                 "centerness": _number(None if result.centerness is None else result.centerness[row]),
                 "yawness": _number(None if result.yawness is None else result.yawness[row]),
@@ -126,8 +126,13 @@ def _camera(camera: CameraFrame, reference_ns: int) -> dict[str, Any]:
 
 
 def _truth(truth: Objects) -> list[dict[str, Any]]:
-    return [{"id": int(truth.instance_ids[row]), "class": truth.names[row], "box": _rounded(truth.boxes[row]),
+    return [{"id": int(truth.instance_ids[row]), "class": truth.names[row], "box": _box(truth.boxes[row]),
              "visibility": _number(truth.visibility[row])} for row in range(len(truth.boxes))]
+
+
+def _box(box: np.ndarray) -> list[float | None]:
+    """The columns of a box; None, which JSON has, for a velocity that nobody knows."""
+    return [_number(value) for value in box]
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:

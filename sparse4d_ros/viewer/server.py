@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802 (the base class's name)
         path = self.path.partition("?")[0]
-        if self.headers.get("Host", "").rpartition(":")[0] not in _HOSTS:
+        if self.headers.get("Host", "").partition(":")[0] not in _HOSTS:
             self.send_error(HTTPStatus.FORBIDDEN, "this server is for its own machine")
         elif path == "/":
             self._send("text/html; charset=utf-8", self.view.page)

@@ -11,7 +11,7 @@ import pytest
 
 from sparse4d_ros.resources import share_path
 
-#: Writes docs/reliability.md from a run: `pytest --write-reliability docs/reliability.md`.
+#: Writes docs/reliability.md from a run: `pytest --write-reliability=docs/reliability.md`.
 pytest_plugins = ["fault_report"]
 
 # Before anything imports rclpy. Processes that tests start inherit these.

@@ -27,7 +27,7 @@ _HEAD = """# What goes wrong on a vehicle, and what was tested
 Every fault that the node must survive, what it promises then, and the tests that prove it. The list is
 `test/data/faults.yaml`; a test names the rows it proves with `@pytest.mark.fault`. This page is written by
 
-    make test ARGS='-m "fault and not slow" --write-reliability docs/reliability.md'
+    make test ARGS='-m "fault and not slow" --write-reliability=docs/reliability.md'
 
 (with `-m fault` the long tests run too; of one file, only its tests are written anew). The result is that of the last
 run of each test: {summary}. Every test passed then unless something else stands behind it in brackets.

@@ -41,7 +41,7 @@ def test_marks_in_the_source_are_those_that_pytest_sees(request):
 def test_the_page_lists_exactly_the_rows_and_the_marked_tests():
     expected = {row.number: (row.fault, row.promise, fault_marks.tests_of(row.number, MARKS)) for row in FAULTS}
     assert fault_marks.read_page(fault_marks.PAGE.read_text()) == expected, \
-        "write it anew: make test ARGS='-m \"fault and not slow\" --write-reliability docs/reliability.md'"
+        "write it anew: make test ARGS='-m \"fault and not slow\" --write-reliability=docs/reliability.md'"
 
 
 @pytest.mark.parametrize("mark", ["@pytest.mark.fault", "@pytest.mark.fault()", "@pytest.mark.fault(N)",

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -29,8 +29,6 @@ LABEL_STRIDE = 4
 NO_OBJECT = 255
 #: Label maps that a drive may have, each a file and a field of :class:`LabelledFrame`, and their types.
 MAPS = {"depth": np.float16, "semantics": np.uint8}
-#: Bytes of an ``.npy`` file before its numbers.
-_HEAD = 128
 
 
 def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tuple[str, ...], weather: str = ""
@@ -52,10 +50,11 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
         with blaming(folder):
             partial.mkdir(parents=True, exist_ok=True)
             with open(partial / "images.npy", "wb") as file:
-                file.write(bytes(_HEAD))
                 for index, item in enumerate(frames):
                     images = np.stack([camera.image for camera in item.frame.cameras])
-                    shape = shape or images.shape
+                    if not index:
+                        shape = images.shape
+                        _write_head(file, (0, *shape))
                     if images.shape != shape:
                         raise ValueError(f"pictures of the drive for {folder} are {images.shape}, before {shape}")
                     file.write(images.data)
@@ -68,8 +67,7 @@ def write_drive(folder: str | Path, frames: Iterable[LabelledFrame], classes: tu
                     rows += _rows(index, item.objects, classes, folder)
                 if not per_frame:
                     raise UserError(f"the drive for {folder} has no frames")
-                file.seek(0)
-                file.write(_head((len(per_frame), *shape)))
+                _write_head(file, (len(per_frame), *shape))
             table = np.array(rows, dtype=np.float64).reshape(-1, 14)
             for name, kept in maps.items():
                 if kept:
@@ -113,10 +111,10 @@ def _rows(frame: int, objects: Objects, classes: tuple[str, ...], folder: Path) 
         objects.names, objects.instance_ids, objects.visibility, objects.boxes, strict=True)]
 
 
-def _head(shape: tuple[int, ...]) -> bytes:
-    """What an ``.npy`` file (format 1.0) of uint8 begins with, of fixed length: the count of frames is known last."""
-    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape})
-    return np.lib.format.magic(1, 0) + struct.pack("<H", _HEAD - 10) + text.ljust(_HEAD - 11).encode() + b"\n"
+def _write_head(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """What an ``.npy`` file of uint8 begins with; NumPy makes it as long for any count of frames."""
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 class DriveCache:

@@ -92,12 +92,12 @@ def test_shipped_variants_each_leave_out_one_part_of_the_small_model():
 def test_every_variant_trains_in_all_phases(name, drives):
     content = merged(merged(TINY, {"training": {"image_steps": 1, "decoder_steps": 1}}), SHIPPED[name])
     trainer = Trainer(config_from_dict(content, name), DriveFolder(drives, NUSCENES_CLASSES), Group(CPU))
-    values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(4)]
+    values = [trainer.train_step(next(trainer.feed), 0.0) for _ in range(4)]
     assert trainer.skipped == 0 and all(torch.isfinite(torch.tensor(list(v.values()))).all() for v in values)
     assert ("depth" in values[0]) == (name != "no_depth")
     assert ("centerness" in values[1]) == ("centerness" in values[3]) == (name != "no_quality")
     assert ("denoising_box" in values[3]) == (name != "no_denoising")
-    assert "ap2m" in validate(trainer.average.module, trainer.streams.drives, trainer.config, CPU)
+    assert "ap2m" in validate(trainer.average.module, trainer.feed.drives, trainer.config, CPU)
 
 
 def test_another_number_of_cameras_is_refused_before_training(drives):
@@ -162,12 +162,12 @@ def test_an_image_phase_leaves_other_decoders_as_they_are(drives):
                  for name in ("full", "added_attention"))
     with pytest.raises(UserError, match="ended at step 0, this run's ends at 1"):
         own.take_image_phase(made.state_dict())
-    made.train_step(next(made.streams), 0.0)
+    made.train_step(next(made.feed), 0.0)
     before, state = copy.deepcopy(own.network.state_dict()), made.state_dict()
     own.take_image_phase(state)
     for name, value in own.network.state_dict().items():
         assert torch.equal(value, (before if name.startswith("model.head.") else state["network"])[name]), name
-    assert own.step == 1 and torch.isfinite(torch.tensor(own.train_step(next(own.streams), 0.0)["total"]))
+    assert own.step == 1 and torch.isfinite(torch.tensor(own.train_step(next(own.feed), 0.0)["total"]))
 
 
 @pytest.mark.slow

@@ -145,12 +145,12 @@ def test_three_steps_without_maps(drives):
     trainer = Trainer(config, DriveFolder(drives, NUSCENES_CLASSES), Group(CPU))
     before = trainer.network.model.head.decoders[0].refinement.layers[0].weight.clone()
     for step in range(3):
-        values = trainer.train_step(next(trainer.streams), step / 3)
+        values = trainer.train_step(next(trainer.feed), step / 3)
         assert all(math.isfinite(value) for value in values.values()) and values["gradient"] > 0
         assert {"class", "box"} <= set(values) and not {"depth", "semantics", "perspective"} & set(values)
     assert trainer.skipped == 0
     assert not torch.equal(before, trainer.network.model.head.decoders[0].refinement.layers[0].weight)
-    assert math.isfinite(validate(trainer.network.model, trainer.streams.drives, config, CPU)["ap2m"])
+    assert math.isfinite(validate(trainer.network.model, trainer.feed.drives, config, CPU)["ap2m"])
 
 
 @pytest.mark.parametrize(("loss", "needed"), [("depth", "depth"), ("semantics", "semantics"), ("perspective", "depth")])
@@ -185,8 +185,9 @@ def test_recorded_and_simulated_drives_train_together(bags, tmp_path):
     training_drives.write(tmp_path, drives=1, count=4, size=SIZE)
     assert command(tmp_path, bags / "drive_1") == 0
     trainer = Trainer(configuration(), DriveFolder(tmp_path, NUSCENES_CLASSES), Group(CPU))
-    batch = next(trainer.streams)
-    assert {row.drive for row in trainer.streams.rows} == {"drive_000", "drive_1"} and batch.depth is None
+    batch = next(trainer.feed)
+    rows = trainer.feed.state_dict()["streams"][0]["rows"]
+    assert {row.drive for row in rows} == {"drive_000", "drive_1"} and batch.depth is None
     assert math.isfinite(trainer.train_step(batch, 0.0)["total"])
 
 

@@ -66,16 +66,16 @@ def test_a_run_writes_usable_weights_and_tables(folder, config_file, tmp_path):
 def test_resumed_weights_equal_those_of_an_unbroken_run(folder, tmp_path):
     whole = trainer_of(folder)
     for step in range(8):
-        whole.train_step(next(whole.streams), step / 8)
+        whole.train_step(next(whole.feed), step / 8)
     first = trainer_of(folder)
     for step in range(5):
-        first.train_step(next(first.streams), step / 8)
+        first.train_step(next(first.feed), step / 8)
     checkpoint.save(tmp_path / "c.pt", first.state_dict())
     torch.manual_seed(1234)  # another process would have another random state
     second = trainer_of(folder)
     second.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
     for step in range(5, 8):
-        second.train_step(next(second.streams), step / 8)
+        second.train_step(next(second.feed), step / 8)
     assert same(whole.network.state_dict(), second.network.state_dict())
     assert same(whole.average.state_dict(), second.average.state_dict())
 
@@ -164,7 +164,7 @@ def test_two_processes_share_one_set_of_weights(folder, config_file, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     state = checkpoint.load(output / checkpoint.CHECKPOINT)
     assert state["step"] == 8 and len(state["processes"]) == 2
-    banks = [process["memory"].bank.feature for process in state["processes"]]
+    banks = [process["memories"][0].bank.feature for process in state["processes"]]
     assert banks[0].shape[0] == 1 and not torch.equal(banks[0], banks[1])  # each had its own row of the batch
     with pytest.raises(UserError, match="2 processes"):
         trainer_of(folder).load_state_dict(state)
@@ -207,3 +207,29 @@ def test_a_file_that_is_no_checkpoint(tmp_path):
     (tmp_path / "c.pt").write_text("hello")
     with pytest.raises(UserError, match="not a checkpoint"):
         checkpoint.load(tmp_path / "c.pt")
+
+
+def test_batches_of_other_processes_go_on_where_they_were(folder, tmp_path):
+    """Each worker has its own streams and memory; a resumed run gets the very batches that were to come."""
+    streams = TINY["training"]["streams"] | {"workers": 2}
+    content = TINY | {"training": TINY["training"] | {"streams": streams}}
+    whole = trainer_of(folder, content)
+    taken = [next(whole.feed) for _ in range(3)]
+    assert [batch.stream for batch in taken] == [0, 1, 0]
+    assert not torch.equal(taken[0].projection, taken[1].projection)
+    assert taken[2].continues.any()  # one worker's batches follow each other
+    for batch in taken:
+        whole.train_step(batch, 0.0)
+    assert all(memory.bank.has_history.all() for memory in whole.memories)
+    checkpoint.save(tmp_path / "c.pt", whole.state_dict())
+    expected = [next(whole.feed) for _ in range(3)]
+    for batch in expected:
+        whole.train_step(batch, 0.0)
+    second = trainer_of(folder, content)
+    second.load_state_dict(checkpoint.load(tmp_path / "c.pt"))
+    for batch in expected:
+        given = next(second.feed)
+        assert given.stream == batch.stream and torch.equal(given.images, batch.images)
+        assert torch.equal(given.projection, batch.projection)
+        second.train_step(given, 0.0)
+    assert same(whole.network.state_dict(), second.network.state_dict())

@@ -31,7 +31,7 @@ def test_losses_fall_and_boxes_come_near_on_one_clip(tmp_path):
     content["training"]["optimizer"] = {"learning_rate": 5e-3, "warmup_steps": 10}
     content["model"]["num_anchors"] = 16
     trainer = trainer_of(folder, content)
-    values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(90)]
+    values = [trainer.train_step(next(trainer.feed), 0.0) for _ in range(90)]
     early = np.mean([v["total"] for v in values[10:20]])
     late = np.mean([v["total"] for v in values[-10:]])
     assert late < 0.6 * early
@@ -40,15 +40,15 @@ def test_losses_fall_and_boxes_come_near_on_one_clip(tmp_path):
 
 def test_a_gradient_that_is_not_finite_changes_nothing(folder):
     trainer = trainer_of(folder)
-    trainer.train_step(next(trainer.streams), 0.0)
+    trainer.train_step(next(trainer.feed), 0.0)
     before = {key: value.clone() for key, value in trainer.network.named_parameters()}
-    batch = next(trainer.streams)
-    trainer.train_step(batch._replace(images=torch.full_like(batch.images, float("nan"))), 0.0)
+    batch = next(trainer.feed)
+    trainer.train_step(batch._replace(gain=torch.full_like(batch.gain, float("nan"))), 0.0)
     assert all(torch.equal(before[key], value) for key, value in trainer.network.named_parameters())
-    assert not trainer.memory.bank.has_history.any() and trainer.skipped == 1
+    assert not trainer.memories[0].bank.has_history.any() and trainer.skipped == 1
     trainer.skipped = 19
     with pytest.raises(UserError, match="diverged"):
-        trainer.train_step(batch._replace(images=torch.full_like(batch.images, float("nan"))), 0.0)
+        trainer.train_step(batch._replace(gain=torch.full_like(batch.gain, float("nan"))), 0.0)
 
 
 def test_first_steps_may_train_the_image_branch_alone(folder):
@@ -56,13 +56,13 @@ def test_first_steps_may_train_the_image_branch_alone(folder):
     trainer = trainer_of(folder, content)
     model = trainer.network.model
     before = {key: value.clone() for key, value in model.named_parameters()}
-    values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(2)]
+    values = [trainer.train_step(next(trainer.feed), 0.0) for _ in range(2)]
     assert all("semantics" in v and "class" not in v for v in values)
     moved = {key for key, value in model.named_parameters() if not torch.equal(before[key], value)}
     assert any(key.startswith("backbone") for key in moved) and not any(key.startswith("head") for key in moved)
-    assert not trainer.memory.bank.has_history.any()
-    assert "class" in trainer.train_step(next(trainer.streams), 0.0)
-    assert trainer.memory.bank.has_history.all()
+    assert not trainer.memories[0].bank.has_history.any()
+    assert "class" in trainer.train_step(next(trainer.feed), 0.0)
+    assert trainer.memories[0].bank.has_history.all()
 
 
 def test_warm_up_trains_two_decoders_and_starts_the_others_from_the_second(folder):
@@ -70,9 +70,9 @@ def test_warm_up_trains_two_decoders_and_starts_the_others_from_the_second(folde
                "training": {**TINY["training"], "image_steps": 1, "decoder_steps": 2}}
     trainer = trainer_of(folder, content)
     head = trainer.network.model.head
-    trainer.train_step(next(trainer.streams), 0.0)
+    trainer.train_step(next(trainer.feed), 0.0)
     before = {key: value.clone() for key, value in head.named_parameters()}
-    values = [trainer.train_step(next(trainer.streams), 0.0) for _ in range(2)]
+    values = [trainer.train_step(next(trainer.feed), 0.0) for _ in range(2)]
     assert all("box" in v and "denoising_box" not in v for v in values)
     moved = {key for key, value in head.named_parameters() if not torch.equal(before[key], value)}
     assert {"decoders.0.refinement.layers.0.weight", "decoders.1.refinement.layers.0.weight"} <= moved
@@ -80,7 +80,7 @@ def test_warm_up_trains_two_decoders_and_starts_the_others_from_the_second(folde
     trainer._phase()  # the next step is the first of the whole network
     second, third = (head.decoders[i].refinement.state_dict() for i in (1, 2))
     assert all(torch.equal(second[key], third[key]) for key in second)
-    assert "denoising_box" in trainer.train_step(next(trainer.streams), 0.0)
+    assert "denoising_box" in trainer.train_step(next(trainer.feed), 0.0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25])
@@ -91,7 +91,7 @@ def test_decoder_gradient_is_a_share_of_the_whole(folder, share):
         content = {"model": TINY["model"] | {"dropout": 0.0, "sampling_dropout": 0.0},
                    "training": {**TINY["training"], "losses": losses}}
         trainer = trainer_of(folder, content)
-        values, _ = trainer.network(next(trainer.streams), trainer.memory, trainer.random)
+        values, _ = trainer.network(next(trainer.feed), trainer.memories[0], trainer.random)
         sum(values.values()).backward()
         model = trainer.network.model
         gradients.append((model.neck.fpn_convs[0].weight.grad, model.head.fc_after.weight.grad))
@@ -108,7 +108,7 @@ def test_gradient_checkpointing_changes_no_gradient(folder):
         trainer = trainer_of(folder, content)
         passes = []
         trainer.network.model.backbone.register_forward_hook(lambda *_, passes=passes: passes.append(1))
-        values, _ = trainer.network(next(trainer.streams), trainer.memory, trainer.random)
+        values, _ = trainer.network(next(trainer.feed), trainer.memories[0], trainer.random)
         sum(values.values()).backward()
         assert len(passes) == 1 + recompute
         gradients.append([p.grad for p in trainer.network.parameters() if p.grad is not None])

@@ -193,8 +193,8 @@ def test_camera_dropout_masks_one_camera(folder):
 def test_a_grid_of_hidden_squares_lies_on_all_pictures_of_a_frame(folder):
     plain = AugmentationConfig(flip_probability=0.0, rotation_rad=0.0, resize=(1.0, 1.0), shift_fraction=0.0,
                                grid_mask=0.0)
-    shown = next(streams_of(folder, plain)).images[0]
-    hidden = next(streams_of(folder, dataclasses.replace(plain, grid_mask=1.0))).images[0]
+    shown = next(streams_of(folder, plain)).normalised()[0]
+    hidden = next(streams_of(folder, dataclasses.replace(plain, grid_mask=1.0))).normalised()[0]
     gone = (hidden == 0).all((0, 1))  # in every camera and colour
     assert gone.any() and not gone.all()
     assert torch.equal(hidden, shown * ~gone)

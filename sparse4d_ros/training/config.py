@@ -45,10 +45,13 @@ class StreamConfig:
     class_radius_m: dict[str, float] = field(default_factory=dict)
     #: Objects of which cameras see a smaller share are no targets.
     min_visibility: float = 0.05
+    #: Processes that make batches ahead, each with ``batch_size`` sequences of its own; 0: the trainer makes them.
+    workers: int = 0
 
     def __post_init__(self) -> None:
         _check(self.batch_size >= 1, "streams.batch_size must be at least 1")
         _check(self.clip_frames >= 1, "streams.clip_frames must be at least 1")
+        _check(self.workers >= 0, "streams.workers must not be negative")
         _check(len(self.intervals_s) > 0 and min(self.intervals_s) > 0,
                "streams.intervals_s must hold at least one positive number")
         for name in self.class_radius_m:

@@ -57,6 +57,13 @@ class DenoisingRows(NamedTuple):
     #: ``[bs, M]`` bool, False for padding.
     exists: torch.Tensor
 
+    def to(self, device: torch.device) -> DenoisingRows:
+        """The same rows on a device; new ones, so without carried rows."""
+        queries = self.queries._replace(anchors=self.queries.anchors.to(device),
+                                        attention_mask=self.queries.attention_mask.to(device))
+        return DenoisingRows(queries, RowTargets(*(tensor.to(device) for tensor in self.targets)),
+                             self.matched.to(device), self.exists.to(device))
+
     def with_carried(self, copies: Copies, recent: torch.Tensor, targets: Targets, weights: torch.Tensor
                      ) -> DenoisingRows:
         """The same rows with those of the last frame in their places from the second decoder on.
@@ -84,12 +91,12 @@ def attention_mask(queries: int, groups: int, group_rows: int) -> torch.Tensor:
 
 def make_denoising(targets: Targets, weights: torch.Tensor, queries: int, matching_weights: tuple[float, ...],
                    config: DenoisingConfig, random: np.random.Generator) -> DenoisingRows | None:
-    """Groups for a batch, or None if it has no object.
+    """Groups for a batch, or None if it has no object; all on the host.
 
     ``weights [bs, g, 10]`` as in :func:`assignment.dimension_weights`; ``queries`` is the number of
     ordinary rows. Objects beyond ``max_objects`` are left out at random.
     """
-    valid = targets.valid.cpu().numpy()
+    valid = targets.valid.numpy()
     fullest = int(valid.sum(1).max(initial=0))
     if fullest == 0 or config.groups == 0:
         return None
@@ -100,29 +107,27 @@ def make_denoising(targets: Targets, weights: torch.Tensor, queries: int, matchi
         numbers = random.permutation(np.flatnonzero(present))[:width]
         chosen[frame, :len(numbers)] = numbers
 
-    source = np.nan_to_num(targets.anchors.cpu().numpy())
+    source = np.nan_to_num(targets.anchors.numpy())
     frame = np.arange(len(valid))[:, None]
     objects = source[frame, chosen.clip(0)]  # [bs, width, 11]
     noisy = _add_noise(objects, config, random)  # [bs, groups, 2 * width, 11]
     exists = np.broadcast_to((chosen >= 0)[:, None, None], (len(valid), config.groups, 2, width))
     exists = exists.reshape(len(valid), config.groups, 2 * width)
     noisy[~exists] = 0.0
-    factors = np.asarray(matching_weights) * weights.cpu().numpy()[frame, chosen.clip(0)]
+    factors = np.asarray(matching_weights) * weights.numpy()[frame, chosen.clip(0)]
     match = _match_groups(noisy, objects, factors, chosen >= 0)  # column of `chosen`, -1 for none
 
-    device, flat = targets.anchors.device, (len(valid), -1)
+    flat = (len(valid), -1)
     rows = np.where(match >= 0, chosen[np.arange(len(valid))[:, None, None], match.clip(0)], 0).reshape(flat)
     matched, exists = (match >= 0).reshape(flat), exists.reshape(flat)
-    label = np.where(matched, targets.classes.cpu().numpy()[frame, rows], np.where(exists, BACKGROUND, IGNORED))
+    label = np.where(matched, targets.classes.numpy()[frame, rows], np.where(exists, BACKGROUND, IGNORED))
     box = source[frame, rows][..., :SUPERVISED] * matched[..., None]
-    factor = weights.cpu().numpy()[frame, rows] * matched[..., None]
-    anchors = torch.from_numpy(noisy.reshape(len(valid), -1, noisy.shape[-1])).to(device)
-    mask = attention_mask(queries, config.groups, 2 * width).to(device)
+    factor = weights.numpy()[frame, rows] * matched[..., None]
     return DenoisingRows(
-        queries=Denoising(anchors=anchors, attention_mask=mask),
-        targets=RowTargets(*(torch.from_numpy(a)[None].to(device) for a in (label, box, factor))),
-        matched=torch.from_numpy(np.where(matched, rows, -1)).to(device),
-        exists=torch.from_numpy(exists.copy()).to(device),
+        queries=Denoising(anchors=torch.from_numpy(noisy.reshape(len(valid), -1, noisy.shape[-1])),
+                          attention_mask=attention_mask(queries, config.groups, 2 * width)),
+        targets=RowTargets(*(torch.from_numpy(a)[None] for a in (label, box, factor))),
+        matched=torch.from_numpy(np.where(matched, rows, -1)), exists=torch.from_numpy(exists.copy()),
     )
 
 

@@ -34,7 +34,7 @@ def train(trainer: Trainer, output: Path, content: dict[str, Any], budget_s: flo
     fraction = progress(trainer.step, training.steps, trainer.elapsed_s, budget_s)
     files = _Files(trainer, output, content, validation, resumed, fraction) if trainer.group.leads else None
     while fraction < 1.0 and trainer.step < until and not stopped:
-        values = trainer.train_step(next(trainer.streams), fraction)
+        values = trainer.train_step(next(trainer.feed), fraction)
         trainer.elapsed_s, asked = trainer.group.maximum([time.monotonic() - clock, float(stop.asked)])
         stopped = asked > 0
         fraction = progress(trainer.step, training.steps, trainer.elapsed_s, budget_s)

@@ -41,8 +41,8 @@ _OFFSET_UNIT = 64.0
 _DEPTH_OFFSET_M, _DEPTH_UNIT_M = 20.0, 10.0
 #: Cells beside each object that are supervised, and how far aside and above or below they lie at most.
 _BESIDE, _BESIDE_M, _ABOVE_M = 12, 2.5, 0.8
-#: At most so many cells of a batch are supervised.
-_MAX_CELLS = 2000
+#: At most so many cells of each frame of a batch are supervised, in the mean.
+_CELLS = 1000
 
 
 class ObjectCells(NamedTuple):
@@ -64,9 +64,9 @@ def object_cells(targets: Targets, depth: torch.Tensor, semantics: torch.Tensor,
     """
     shown = (semantics != NO_OBJECT) & torch.isfinite(depth) & (depth > 0)
     cells = shown.nonzero()
-    if len(cells) > _MAX_CELLS:
+    if len(cells) > (most := _CELLS * len(depth)):
         # By squared depth: a near and a far object of one size then have the same number of cells.
-        cells = cells[torch.multinomial(depth[tuple(cells.unbind(1))].square(), _MAX_CELLS)]
+        cells = cells[torch.multinomial(depth[tuple(cells.unbind(1))].square(), most)]
     frame, camera, line, column = cells.unbind(1)
     z = depth[frame, camera, line, column]
     pixel = torch.stack([(column + 0.5) * stride * z, (line + 0.5) * stride * z, z, torch.ones_like(z)], dim=-1)

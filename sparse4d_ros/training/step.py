@@ -16,11 +16,12 @@ from sparse4d_ros.training import warmup
 from sparse4d_ros.training.assignment import dimension_weights
 from sparse4d_ros.training.auxiliary import SemanticHead, depth_loss
 from sparse4d_ros.training.config import RunConfig, TrainingConfig
-from sparse4d_ros.training.denoising import Copies, make_denoising
+from sparse4d_ros.training.denoising import Copies, DenoisingRows, make_denoising
 from sparse4d_ros.training.losses import DetectionLoss
 from sparse4d_ros.training.memory import Memory
 from sparse4d_ros.training.perspective import PerspectiveHead
 from sparse4d_ros.training.streams import Batch
+from sparse4d_ros.training.targets import Targets
 
 
 class Phase(Enum):
@@ -59,12 +60,17 @@ class TrainingNetwork(nn.Module):
                 progress: float = 1.0) -> tuple[dict[str, torch.Tensor], Memory]:
         """Weighted losses by name and the next memory, cut from the graph.
 
+        ``batch`` lies on the host: what needs its numbers there is made while the device is at the pictures.
         ``random`` draws the denoising noise. Rows whose clip begins lose their history. Before the
         phase ALL the memory stays as it is. ``progress`` is the share of the phase that is over.
         """
-        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            maps = checkpoint(self.model.extract, batch.images, use_reentrant=False) \
-                if self.config.gradient_checkpointing else self.model.extract(batch.images)
+        device, host = memory.owned.device, batch.targets
+        batch = batch.to(device)
+        images = batch.normalised()
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            maps = checkpoint(self.model.extract, images, use_reentrant=False) \
+                if self.config.gradient_checkpointing else self.model.extract(images)
+        noisy = self._noisy(host, random) if phase is Phase.ALL else None
         maps = [level.float() for level in maps]
         result = self._image_losses(maps, batch)
         if phase is Phase.IMAGE:
@@ -74,7 +80,8 @@ class TrainingNetwork(nn.Module):
             maps = [share * level + (1.0 - share) * level.detach() for level in maps]
         if phase is Phase.DECODERS:
             return self._warmup_losses(maps, batch, random, progress) | result, memory
-        losses, memory = self._decoder_losses(maps, batch, memory.continued(batch.continues), random)
+        losses, memory = self._decoder_losses(maps, batch, memory.continued(batch.continues),
+                                              noisy.to(device) if noisy else None, random)
         return losses | result, memory
 
     def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, random: np.random.Generator, progress: float
@@ -86,13 +93,16 @@ class TrainingNetwork(nn.Module):
         targets = warmup.nearest_targets(boxes, batch.targets, weights, half_angle)
         return self._detection(*warmup.decode(head, maps, batch, boxes), targets)
 
-    def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, memory: Memory,
+    def _noisy(self, targets: Targets, random: np.random.Generator) -> DenoisingRows | None:
+        weights = dimension_weights(self.config.losses, targets, self.class_names)
+        return make_denoising(targets, weights, self.model.config.num_anchors, self.config.matching.dimension_weights,
+                              self.config.denoising, random)
+
+    def _decoder_losses(self, maps: list[torch.Tensor], batch: Batch, memory: Memory, noisy: DenoisingRows | None,
                         random: np.random.Generator) -> tuple[dict[str, torch.Tensor], Memory]:
         losses = self.config.losses
         weights = dimension_weights(losses, batch.targets, self.class_names)
         queries = self.model.config.num_anchors
-        noisy = make_denoising(batch.targets, weights, queries, self.config.matching.dimension_weights,
-                               self.config.denoising, random)
         recent, _ = intervals(batch.dt, memory.bank.has_history, self.model.config)
         if noisy and memory.copies:
             noisy = noisy.with_carried(memory.copies, recent, batch.targets, weights)

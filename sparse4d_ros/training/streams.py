@@ -34,7 +34,10 @@ STD = (58.395, 57.12, 57.375)
 class Batch(NamedTuple):
     """``bs`` frames of ``bs`` sequences."""
 
-    images: torch.Tensor             #: ``[bs, C, 3, H, W]`` float32, RGB, normalised
+    images: torch.Tensor             #: ``[bs, C, H, W, 3]`` uint8, BGR, as they lie on the disk
+    gain: torch.Tensor               #: ``[bs, 3]`` float32 change of colours, BGR
+    offset: torch.Tensor             #: ``[bs]`` float32 change of brightness, in 0..255
+    visible: torch.Tensor | None     #: ``[bs, H, W]`` float32, 0 where a picture is hidden; None if nowhere
     projection: torch.Tensor         #: ``[bs, C, 4, 4]`` float32, network pixels from model frame
     image_wh: torch.Tensor           #: ``[bs, C, 2]`` float32
     camera_valid: torch.Tensor       #: ``[bs, C]`` bool
@@ -47,9 +50,18 @@ class Batch(NamedTuple):
     depth: torch.Tensor | None
     #: ``[bs, C, h, w]`` uint8 class, 255 for no object; None likewise.
     semantics: torch.Tensor | None
+    #: Which of the workers' streams it is of, see ``feed.py``.
+    stream: int = 0
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(None if value is None else value.to(device) for value in self))
+        """The same batch on a device; pinned memory is copied while the host goes on."""
+        moved = (None if value is None else value.to(device, non_blocking=True) for value in self[:-1])
+        return Batch(*moved, stream=self.stream)
+
+    def normalised(self) -> torch.Tensor:
+        """The pictures as the network takes them, ``[bs, C, 3, H, W]`` float32 RGB: made where the batch is."""
+        images = normalise(self.images, self.gain, self.offset)
+        return images if self.visible is None else images.mul_(self.visible[:, None, None])
 
 
 @dataclass
@@ -211,14 +223,17 @@ class Streams:
         def stack_maps(name: str, dtype: torch.dtype) -> torch.Tensor | None:
             return None if any(getattr(sample, name) is None for sample in samples) else stack(name, dtype)
 
-        images = normalise(stack("images", torch.uint8), stack("gain", torch.float32),
-                           torch.tensor([sample.offset for sample in samples], dtype=torch.float32))
-        for row, sample in enumerate(samples):
-            if sample.visible is not None:
-                images[row].mul_(torch.from_numpy(sample.visible))
+        visible = None
+        if any(sample.visible is not None for sample in samples):
+            visible = torch.ones(len(samples), *self.input_size[::-1])
+            for row, sample in enumerate(samples):
+                if sample.visible is not None:
+                    visible[row] = torch.from_numpy(sample.visible)
         wh = torch.tensor(self.input_size, dtype=torch.float32).expand(len(samples), samples[0].images.shape[0], 2)
         return Batch(
-            images=images, projection=stack("projection", torch.float32), image_wh=wh.contiguous(),
+            images=stack("images", torch.uint8), gain=stack("gain", torch.float32),
+            offset=torch.tensor([sample.offset for sample in samples], dtype=torch.float32), visible=visible,
+            projection=stack("projection", torch.float32), image_wh=wh.contiguous(),
             camera_valid=stack("camera_valid", torch.bool), focal=stack("focal", torch.float32),
             continues=torch.tensor([sample.continues for sample in samples]),
             dt=torch.tensor([sample.dt for sample in samples], dtype=torch.float32),
@@ -235,7 +250,7 @@ def normalise(images: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor) ->
     ``gain [bs, 3]`` (BGR) and ``offset [bs]`` change brightness, contrast and colour on the way;
     both steps are affine, so they are one multiplication and one addition.
     """
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    mean, std = images.new_tensor(MEAN, dtype=torch.float32), images.new_tensor(STD, dtype=torch.float32)
     scale = gain.flip(-1) / std
     shift = (offset[:, None] - mean) / std
     rgb = images.flip(-1).permute(0, 1, 4, 2, 3).float()

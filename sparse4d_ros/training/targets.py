@@ -34,8 +34,8 @@ class Targets(NamedTuple):
         """``[bs, g]`` bool: True for objects, False for padding."""
         return self.classes >= 0
 
-    def to(self, device: torch.device) -> Targets:
-        return Targets(*(tensor.to(device) for tensor in self))
+    def to(self, device: torch.device, non_blocking: bool = False) -> Targets:
+        return Targets(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
 
 
 def collate_targets(boxes: list[np.ndarray], classes: list[np.ndarray], instances: list[np.ndarray]) -> Targets:

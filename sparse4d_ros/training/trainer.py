@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from sparse4d_ros.model.checkpoint import read_backbone
 from sparse4d_ros.training.anchors import initial_anchors
 from sparse4d_ros.training.config import RunConfig
 from sparse4d_ros.training.drive_folder import DriveFolder
+from sparse4d_ros.training.feed import Feed
 from sparse4d_ros.training.memory import Memory
 from sparse4d_ros.training.parallel import Group
 from sparse4d_ros.training.schedule import averaged, rate_factor
 from sparse4d_ros.training.step import Phase, TrainingNetwork, parameter_groups
-from sparse4d_ros.training.streams import MEAN, STD, Batch, Streams
+from sparse4d_ros.training.streams import MEAN, STD, Batch
 from sparse4d_ros.training.warmup import finish
 
 #: Steps in a row without a finite gradient after which a run is given up.
@@ -41,9 +41,7 @@ class Trainer:
         config.model.check_cameras(len(drives.camera_names))
         torch.manual_seed(training.seed)  # the same first weights in every process
         self.config, self.device, self.group = config, group.device, group
-        self.streams = Streams(drives, (training.input_width, training.input_height),
-                               dataclasses.replace(training.streams, batch_size=rows), training.augmentation,
-                               seed=[training.seed, group.rank])
+        self.feed = Feed(drives, training, rows, [training.seed, group.rank], pin=self.device.type == "cuda")
         self.network = TrainingNetwork(config, NUSCENES_CLASSES)
         anchors = initial_anchors(drives, config.model.num_anchors, training.streams, training.seed)
         with torch.no_grad():
@@ -54,7 +52,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, training.optimizer.backbone_factor),
             lr=training.optimizer.learning_rate, weight_decay=training.optimizer.weight_decay, fused=True)
-        self.memory = Memory.empty(config.model, rows, self.device)
+        self.memories = [Memory.empty(config.model, rows, self.device) for _ in range(max(1, training.streams.workers))]
         self.random = np.random.default_rng([training.seed, group.rank, 1])
         torch.manual_seed(training.seed + group.rank)  # from here on (dropout) every process has its own
         self.step, self.elapsed_s, self.skipped = 0, 0.0, 0
@@ -122,7 +120,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         phase, progress = self._phase()
-        losses, memory = self.network(batch.to(self.device), self.memory, self.random, phase, progress)
+        losses, memory = self.network(batch, self.memories[batch.stream], self.random, phase, progress)
         total = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -131,10 +129,10 @@ class Trainer:
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update_parameters(self.network.model)
-            self.memory, self.skipped = memory, 0
+            self.memories[batch.stream], self.skipped = memory, 0
         else:
             self.skipped += 1
-            self.memory = Memory.empty(self.config.model, len(batch.dt), self.device)
+            self.memories[batch.stream] = Memory.empty(self.config.model, len(batch.dt), self.device)
             if self.skipped >= _MAX_SKIPPED:
                 raise UserError(f"training diverged at step {self.step}: {_MAX_SKIPPED} steps in a row without a "
                                 "finite gradient; lower training.optimizer.learning_rate or max_gradient_norm")
@@ -145,7 +143,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened; all processes call it, the leading one gets it."""
         own = {
-            "memory": self.memory, "streams": self.streams.state_dict(),
+            "memories": self.memories, "feed": self.feed.state_dict(),
             "random": self.random.bit_generator.state, "torch_random": torch.get_rng_state(),
         }
         return {
@@ -168,15 +166,15 @@ class Trainer:
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self.step, self.elapsed_s, self.skipped = state["step"], state["elapsed_s"], state["skipped"]
         own = state["processes"][self.group.rank]
-        self.memory = own["memory"].to(self.device)
-        self.streams.load_state_dict(own["streams"])
+        self.memories = [memory.to(self.device) for memory in own["memories"]]
+        self.feed.load_state_dict(own["feed"])
         self.random.bit_generator.state = own["random"]
         torch.set_rng_state(own["torch_random"])
 
     def weights(self) -> dict[str, Any]:
         """The averaged model with all that its use needs."""
         training = self.config.training
-        drives = self.streams.drives
+        drives = self.feed.drives
         return {
             "model": self.config.model.to_dict(), "classes": list(NUSCENES_CLASSES),
             "cameras": list(drives.camera_names),

@@ -36,7 +36,7 @@ def validate(model: Sparse4D, drives: DriveFolder, config: RunConfig, device: to
     for _ in range(max(1, training.validation_frames // settings.batch_size)):
         batch = next(streams).to(device)
         bank = bank._replace(has_history=bank.has_history & batch.continues)
-        out = model(batch.images, batch.projection, batch.image_wh, batch.camera_valid, bank, batch.dt,
+        out = model(batch.normalised(), batch.projection, batch.image_wh, batch.camera_valid, bank, batch.dt,
                     batch.now_from_previous)
         bank = out.bank
         score = out.classes[-1].sigmoid()

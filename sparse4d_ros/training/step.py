@@ -79,16 +79,16 @@ class TrainingNetwork(nn.Module):
         if share != 1.0:
             maps = [share * level + (1.0 - share) * level.detach() for level in maps]
         if phase is Phase.DECODERS:
-            return self._warmup_losses(maps, batch, random, progress) | result, memory
+            return self._warmup_losses(maps, batch, host, random, progress) | result, memory
         losses, memory = self._decoder_losses(maps, batch, memory.continued(batch.continues),
                                               noisy.to(device) if noisy else None, random)
         return losses | result, memory
 
-    def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, random: np.random.Generator, progress: float
-                       ) -> dict[str, torch.Tensor]:
+    def _warmup_losses(self, maps: list[torch.Tensor], batch: Batch, host: Targets, random: np.random.Generator,
+                       progress: float) -> dict[str, torch.Tensor]:
         head, half_angle = self.model.head, warmup.sector(progress)
-        seen = batch.targets.valid & warmup.within(batch.targets.anchors, half_angle)
-        boxes = warmup.queries(batch.targets, seen, head.anchor.detach(), random)
+        seen = host.valid & warmup.within(host.anchors, half_angle)
+        boxes = warmup.queries(host, seen, head.anchor.detach().cpu(), random).to(head.anchor.device)
         weights = dimension_weights(self.config.losses, batch.targets, self.class_names)
         targets = warmup.nearest_targets(boxes, batch.targets, weights, half_angle)
         return self._detection(*warmup.decode(head, maps, batch, boxes), targets)

@@ -90,11 +90,15 @@ def test_an_engine_of_another_tensorrt_is_refused_with_both_versions(tmp_path):
 
 
 @pytest.mark.fault(44)
+@pytest.mark.gpu
 @pytest.mark.skipif(not has_cuda(), reason="needs a GPU: its memory is what runs out")
 def test_device_memory_that_runs_out_costs_a_load_or_a_frame_and_is_given_back():
     import torch
 
     package = ModelPackage.load(SHIPPED)
+    first = Engine(package, "torch", device="cuda")
+    first.warmup()  # the work space of CUDA's libraries stays
+    first.close()
     before = torch.cuda.memory_allocated()
     torch.cuda.set_per_process_memory_fraction(0.0)
     try:
@@ -148,3 +152,20 @@ def test_a_device_that_was_asked_for_is_not_replaced(package, backend):
         pytest.importorskip("torch", reason="the torch backend needs torch")
     with pytest.raises(UserError, match="device 'cuda' was asked for"):
         load(package, **{"model.backend": backend, "model.device": "cuda"})
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_gpu_of_a_number_that_is_not_there_is_refused(package, backend, monkeypatch):
+    pytest.importorskip("torch", reason="the torch backend needs torch")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"device 'cuda:1' was asked for, but torch finds 1 GPU"):
+        load(package, **{"model.backend": backend, "model.device": "cuda:1"})
+
+
+@pytest.mark.skipif(has_cuda(), reason="there is a GPU here")
+def test_a_provider_that_does_not_start_is_not_replaced_by_the_cpu(package, monkeypatch):
+    """So onnxruntime does where CUDA's libraries are of another release than it was built for."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(UserError, match="onnxruntime could not start its CUDAExecutionProvider"):
+        load(package, **{"model.device": "cuda"})

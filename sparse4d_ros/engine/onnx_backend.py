@@ -66,6 +66,9 @@ class OnnxBackend:
             self._session = ort.InferenceSession(path.read_bytes(), options, providers=[provider])
         except Exception as error:  # onnxruntime raises classes of its own, without a common base
             raise UserError(f"onnxruntime cannot load {path}: {error}") from error
+        if provider not in self._session.get_providers():  # it says so in its log and takes the CPU
+            raise UserError(f"device {device!r} was asked for, but onnxruntime could not start its {provider} (its "
+                            "reason is above)")
         self.device = device
         self._model = package.model
         self._outputs = output_names(package.model)

@@ -61,13 +61,11 @@ def _automatic(
     for other in GRID_KINDS:
         if device != "cpu" and engine_is_at(engine_path(package, other)):
             _LOG.warning("there is a TensorRT engine in %s, but model.precision is %s: not used", other, precision)
-    if device in (None, "cuda") and importlib.util.find_spec("torch") is not None:
+    if device != "cpu" and importlib.util.find_spec("torch") is not None:
         import torch
 
         if torch.cuda.is_available():
-            return "torch", "cuda"
-    if device == "cuda":
-        return "onnxruntime", "cuda"
+            return "torch", device or "cuda"
     if device is None:
         _LOG.warning("no CUDA device found: running on the CPU by onnxruntime")
     return "onnxruntime", device or "cpu"

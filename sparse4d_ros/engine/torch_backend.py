@@ -15,6 +15,9 @@ from sparse4d_ros.model.bank import Bank
 from sparse4d_ros.model.depth import clip_depth
 from sparse4d_ros.model.detector import Sparse4D
 
+#: precision -> type of backbone and neck
+DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
 
 def load_network(package: ModelPackage) -> Sparse4D:
     """The package's network in eval mode; ``UserError`` lists entries that are missing, unexpected or misshapen."""
@@ -45,6 +48,25 @@ def focal_lengths(projection: torch.Tensor) -> torch.Tensor:
     return ((first ** 2).sum(-1) - (first * forward).sum(-1) ** 2).clamp(min=1e-6).sqrt()
 
 
+def torch_device(name: str) -> torch.device:
+    """The device of this name, ready for use; ``UserError`` if it is not there.
+
+    On a GPU float32 is float32 from now on, in the whole process: by itself PyTorch makes convolutions of it in TF32,
+    which has the mantissa of fp16.
+    """
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} was asked for, but torch finds no CUDA device")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"torch does not know the device {name!r}: {error}") from None
+    if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(f"device {name!r} was asked for, but torch finds {torch.cuda.device_count()} GPU(s)")
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return device
+
+
 class TorchBackend:
     """Eager PyTorch. ``precision`` fp16 or bf16 applies to backbone and neck, the head stays fp32."""
 
@@ -54,14 +76,9 @@ class TorchBackend:
         self, package: ModelPackage, device: str = "cpu", precision: str = "fp32", dense_depth: bool = False,
     ) -> None:
         """Raises ``UserError`` for a device that is not there or weights that do not fit."""
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise UserError(f"device {device!r} was asked for, but torch finds no CUDA device")
-        try:
-            self._device = torch.device(device)
-        except RuntimeError as error:
-            raise UserError(f"torch does not know the device {device!r}: {error}") from None
+        self._device = torch_device(device)
         self.device = device
-        self._dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+        self._dtype = DTYPES[precision]
         self._network = load_network(package).to(self._device)
         self._dense_depth = dense_depth
         size = torch.tensor([package.input_width, package.input_height], dtype=torch.float32, device=self._device)

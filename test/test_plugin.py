@@ -18,15 +18,14 @@ torch = pytest.importorskip("torch", reason="the plugin is compared with torch")
 
 import bag_cases  # noqa: E402
 from engine_cases import TINY, rig_frame, write_package  # noqa: E402
+from plugin_cases import SOURCES, Shape, by_torch, missing  # noqa: E402
 from tensorrt_cases import needs_gpu  # noqa: E402
 
-from sparse4d_ros import cli, deploy  # noqa: E402
+from sparse4d_ros import cli  # noqa: E402
 from sparse4d_ros.engine import Engine, EngineOptions, ModelPackage  # noqa: E402
 from sparse4d_ros.engine.agreement import compare  # noqa: E402
 from sparse4d_ros.engine.package import sha256  # noqa: E402
-from sparse4d_ros.model.aggregation import sample_grid  # noqa: E402
 
-SOURCES = Path(deploy.__path__[0]) / "plugin"
 ONE_DECODER = replace(TINY, num_decoders=1)
 #: Maps of float, or of a type that turns into one as CUDA's half does: steps of an eighth.
 HARNESS = """
@@ -50,19 +49,6 @@ extern "C" void read_maps(sparse4d::Shape const* shape, bool eighths, void const
 """
 
 
-class Shape(ctypes.Structure):
-    """`sparse4d::Shape`."""
-
-    _fields_ = [*((name, ctypes.c_int) for name in (
-        "batch", "cameras", "anchors", "points", "levels", "groups", "channels")),
-        ("heights", ctypes.c_int * 8), ("widths", ctypes.c_int * 8), ("drop", ctypes.c_bool)]
-
-
-def missing(*programs: str) -> str:
-    """Why something cannot be compiled here, or nothing."""
-    return next((f"{program} is not installed" for program in programs if shutil.which(program) is None), "")
-
-
 @pytest.fixture(scope="module")
 def read_maps(tmp_path_factory):
     """The header's arithmetic as a function of arrays: channels-last maps, points, weights, border."""
@@ -76,23 +62,15 @@ def read_maps(tmp_path_factory):
     library = ctypes.CDLL(str(folder / "harness.so"))
 
     def read(maps: list[np.ndarray], points: np.ndarray, weights: np.ndarray, border: str) -> np.ndarray:
-        batch, cameras, anchors, num_points = points.shape[:4]
         arrays = [np.ascontiguousarray(x) for x in (*maps, points, weights)]
-        shape = Shape(batch, cameras, anchors, num_points, len(maps), weights.shape[-1], maps[0].shape[-1],
-                      (ctypes.c_int * 8)(*(x.shape[2] for x in maps)), (ctypes.c_int * 8)(*(x.shape[3] for x in maps)),
-                      border == "drop")
-        out = np.full((batch, anchors, shape.channels), np.nan, np.float32)
+        shape = Shape.of(maps, points, weights, border)
+        out = shape.output()
         pointers = (ctypes.c_void_p * len(maps))(*(x.ctypes.data for x in arrays[:-2]))
         library.read_maps(ctypes.byref(shape), maps[0].dtype == np.int8, pointers,
                           *(ctypes.c_void_p(x.ctypes.data) for x in (*arrays[-2:], out)))
         return out
 
     return read
-
-
-def by_torch(maps, points, weights, border) -> np.ndarray:
-    return sample_grid([torch.from_numpy(x).movedim(-1, 2) for x in maps], torch.from_numpy(points),
-                       torch.from_numpy(weights), border).numpy()
 
 
 SIZE = st.integers(1, 7)

@@ -26,7 +26,7 @@ def project_points(points: Tensor, projection: Tensor, image_wh: Tensor) -> Tens
 
     Points behind a camera are divided by the smallest depth and so land far outside the picture.
     """
-    rows = points.flatten(1, 2)[:, None]  # one product a camera; one a point takes a GPU far longer
+    rows = points.flatten(1, 2)[:, None]  # one product a camera, not one a point
     pixels = (rows @ projection[:, :, :3, :3].mT + projection[:, :, None, :3, 3]).unflatten(2, points.shape[1:3])
     return pixels[..., :2] / pixels[..., 2:3].clamp(min=_MIN_DEPTH) / image_wh[:, :, None, None]
 

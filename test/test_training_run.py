@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,3 +234,17 @@ def test_batches_of_other_processes_go_on_where_they_were(folder, tmp_path):
         assert torch.equal(given.projection, batch.projection)
         second.train_step(given, 0.0)
     assert same(whole.network.state_dict(), second.network.state_dict())
+
+
+def test_what_is_wrong_with_a_drive_is_said_as_shortly_by_other_processes(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    streams = TINY["training"]["streams"] | {"workers": 1}
+    trainer = trainer_of(tmp_path, TINY | {"training": TINY["training"] | {"streams": streams}})
+    bad = tmp_path / "drive_900"
+    shutil.copytree(folder / "drive_000", bad)
+    with np.load(bad / "frames.npz") as table:
+        np.savez(bad / "frames.npz", **dict(table) | {"camera_names": table["camera_names"][::-1]})
+    with pytest.raises(UserError, match=r"^\S+drive_900 has the cameras [^\n]*$"):
+        for _ in range(30):
+            next(trainer.feed)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from sparse4d_ros.errors import UserError
 from sparse4d_ros.training.config import TrainingConfig
 from sparse4d_ros.training.drive_folder import DriveFolder
 from sparse4d_ros.training.streams import Batch, Streams
@@ -24,7 +25,10 @@ _AHEAD = 3
 
 
 class Feed:
-    """Endless iterator over batches; with ``training.streams.workers`` from so many processes, in a fixed order."""
+    """Endless iterator over batches; with ``training.streams.workers`` from so many processes, in a fixed order.
+
+    Raises ``UserError`` for a drive that cannot be trained on, as :class:`Streams` does.
+    """
 
     def __init__(self, drives: DriveFolder, config: TrainingConfig, rows: int, seed: list[int], pin: bool = False
                  ) -> None:
@@ -37,7 +41,7 @@ class Feed:
         self._streams = [Streams(drives, size, settings, config.augmentation, own) for own in seeds]
         self._states = [streams.state_dict() for streams in self._streams]
         self._next = 0
-        self._batches: Iterator[tuple[Batch, dict]] | None = None
+        self._batches: Iterator[tuple[Batch | UserError, dict]] | None = None
 
     def __iter__(self) -> Feed:
         return self
@@ -46,15 +50,17 @@ class Feed:
         if self._batches is None:
             self._batches = iter(self._start())
         batch, self._states[self._next] = next(self._batches)
+        if isinstance(batch, UserError):
+            raise batch
         batch = batch._replace(stream=self._next)
         self._next = (self._next + 1) % len(self._streams)
         return batch
 
-    def _start(self) -> Iterator[tuple[Batch, dict]] | DataLoader:
+    def _start(self) -> Iterable[tuple[Batch | UserError, dict]]:
         # Workers give their batches in turn, from the first on: that is the one whose turn it is.
         source = _Source(self._streams[self._next:] + self._streams[:self._next])
         if not self.workers:
-            return iter(source)
+            return source
         # With a generator of its own the loader leaves alone the one that a resumed run's dropout goes on with.
         return DataLoader(source, batch_size=None, num_workers=self.workers, prefetch_factor=_AHEAD,
                           pin_memory=self._pin, collate_fn=_as_it_is, generator=torch.Generator())
@@ -77,12 +83,17 @@ class _Source(IterableDataset):
     def __init__(self, streams: list[Streams]) -> None:
         self._streams = streams
 
-    def __iter__(self) -> Iterator[tuple[Batch, dict]]:
+    def __iter__(self) -> Iterator[tuple[Batch | UserError, dict]]:
         worker = get_worker_info()
         streams = self._streams[worker.id if worker else 0]
         while True:
-            yield next(streams), streams.state_dict()
+            try:
+                batch = next(streams)
+            except UserError as error:  # of a worker the loader would make a page of it
+                yield error, {}
+                return
+            yield batch, streams.state_dict()
 
 
-def _as_it_is(value: tuple[Batch, dict]) -> tuple[Batch, dict]:
+def _as_it_is(value: tuple[Batch | UserError, dict]) -> tuple[Batch | UserError, dict]:
     return value

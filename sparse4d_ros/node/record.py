@@ -59,7 +59,7 @@ class Recorder:
         self._before: Counter[str] = Counter()
         #: Messages written, and lost to a full backlog, by topic.
         self.written: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
+        self.lost = Counter(dict.fromkeys((channel.topic for channel in channels), 0))  # never grows: two threads use it
         #: Why pictures could not be recorded, the last of each topic.
         self.refused: dict[str, str] = {}
         self._heard: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class Recorder:
             f" as {channel.recorded_as}" if channel.recorded_as != channel.topic else "") for channel in self._channels
                  if channel.expected or self.written[channel.topic]]
         lines += [f"lost: {count} messages of {topic}, which came faster than they could be written"
-                  for topic, count in self.lost.items()]
+                  for topic, count in self.lost.items() if count]
         lines += self._refusals()
         if self._back_ns > 0:
             lines.append(f"the clock went back by {self._back_ns * 1e-9:.1f} s: a player will not keep time there")

@@ -236,7 +236,8 @@ def test_command_writes_a_bag_that_reads_back(renderer, tmp_path):
 
 
 @pytest.mark.parametrize(("option", "value", "named"), [
-    ("--seeds", "10000", "10000"), ("--seeds", "9:3", "9:3"), ("--size", "big", "big"), ("--rate", "-1", "-1")])
+    ("--seeds", "10000", "10000"), ("--seeds", "9:3", "9:3"), ("--size", "big", "big"), ("--rate", "-1", "-1"),
+    ("--jobs", "0", "--jobs is 0")])
 def test_command_refuses_bad_input(tmp_path, capsys, option, value, named):
     arguments = {"--seeds": "5", "--output": str(tmp_path / "out"), option: value}
     try:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sparse4d_ros.arguments import picture_size
-from sparse4d_ros.boxes import NUSCENES_CLASSES
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.frame import LabelledFrame
 from sparse4d_ros.simulation.splits import SPLITS, check_seed
 from sparse4d_ros.simulation.suite import read_suite
 from sparse4d_ros.simulation.tracks import Recording
-from sparse4d_ros.simulation.variety import VARIETIES, check_variety, rig_of, weather_of
-from sparse4d_ros.writing import blaming
+from sparse4d_ros.simulation.variety import VARIETIES, check_variety
 
 _EXAMPLES = """examples:
   sparse4d simulate --split val --seeds 10000 --duration 20 --rate 10 --size 704x256 --output drives
@@ -60,6 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="rosbag2 MCAP, or arrays for training (default %(default)s)")
     parser.add_argument("--jpeg-quality", type=int, choices=range(1, 101), default=90, metavar="1..100",
                         help="of the pictures in a bag (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="drives to render at a time, each in a process of its own (default %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FOLDER",
                         help="each drive becomes FOLDER/drive_<seed>, or FOLDER/<tracks>_<seed>; drives that exist are "
                              "kept")
@@ -90,7 +86,9 @@ def _run(args: argparse.Namespace) -> int:
         write_tracks(args.save_tracks,
                      record_town(args.seeds[0], args.duration, args.rate, args.split, args.variety))
     if args.output is not None:
-        _render(args, recording)
+        from sparse4d_ros.simulation.jobs import render_drives  # imports what only pictures need
+
+        render_drives(args, recording)
     return 0
 
 
@@ -100,6 +98,8 @@ def _check(args: argparse.Namespace) -> Recording | None:
         raise UserError("give --seeds for towns or --tracks for a recording")
     if args.output is None and args.save_tracks is None:
         raise UserError("give --output, the folder for the drives")
+    if args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; it must be at least 1")
     check_variety(args.variety)
     if args.tracks is None:
         args.duration = args.duration or _DURATION_S
@@ -121,57 +121,6 @@ def _check(args: argparse.Namespace) -> Recording | None:
         raise UserError(f"--duration {args.duration} s is longer than the recording {args.tracks}, "
                         f"which has {recording.duration_s:.3f} s")
     return recording
-
-
-def _render(args: argparse.Namespace, recording: Recording | None) -> None:
-    # Rendering needs moderngl, the checks before should not.
-    from sparse4d_ros.simulation.catalogue import bodies
-    from sparse4d_ros.simulation.drive import frame_count, render, simulate
-    from sparse4d_ros.simulation.models import with_models
-    from sparse4d_ros.simulation.renderer import Renderer
-    from sparse4d_ros.simulation.tracks_scene import TracksScene
-
-    catalogue = with_models(bodies(), dict(args.mesh)) if args.mesh else bodies()
-    todo = [seed for seed in args.seeds if not _folder(args, seed).exists()]
-    if len(todo) < len(args.seeds):
-        print(f"{len(args.seeds) - len(todo)} of {len(args.seeds)} drives exist already")
-    with blaming(args.output):
-        args.output.mkdir(parents=True, exist_ok=True)
-    renderer = Renderer(args.size, catalogue=catalogue)
-    with tqdm(total=len(todo) * frame_count(args.duration, args.rate), unit="frame", smoothing=0.05) as progress:
-        for seed in todo:
-            if recording is None:
-                frames = simulate(seed, args.duration, args.rate, args.size, args.split, renderer=renderer,
-                                  variety=args.variety, catalogue=catalogue)
-            else:
-                frames = render(TracksScene(recording, seed, catalogue), seed, args.duration, args.rate, args.size,
-                                renderer=renderer, variety=args.variety)
-            progress.set_postfix_str(weather_of(seed, args.variety)["name"])
-            _write(args, seed, _counted(frames, progress))
-    renderer.release()
-
-
-def _folder(args: argparse.Namespace, seed: int) -> Path:
-    return args.output / f"{'drive' if args.tracks is None else args.tracks.stem}_{seed:05d}"
-
-
-def _write(args: argparse.Namespace, seed: int, frames: Iterable[LabelledFrame]) -> None:
-    folder, weather = _folder(args, seed), weather_of(seed, args.variety)["name"]
-    if args.format == "arrays":
-        from sparse4d_ros.data.drive_cache import write_drive
-
-        write_drive(folder, frames, NUSCENES_CLASSES, weather)
-    else:
-        from sparse4d_ros.data.bag_writer import write_bag
-
-        write_bag(folder, frames, rig_of(seed, args.variety).vehicle_from_camera, jpeg_quality=args.jpeg_quality,
-                  weather=weather)
-
-
-def _counted(frames: Iterable[LabelledFrame], progress: tqdm) -> Iterator[LabelledFrame]:
-    for frame in frames:
-        yield frame
-        progress.update()
 
 
 def _seeds(text: str) -> range:

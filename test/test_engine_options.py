@@ -53,11 +53,12 @@ def test_suppression_keeps_the_best_of_each_class():
 
 
 def gallery(*rows) -> Gallery:
-    """Rows of (id, class, feature, position, velocity, stamp in seconds)."""
+    """Rows of (id, class, feature, position, velocity, stamp in seconds), each given out once."""
     columns = list(zip(*rows, strict=True))
+    stamps_ns = (np.array(columns[5]) * 1e9).astype(np.int64)
     return Gallery(
         np.array(columns[0]), np.array(columns[1]), np.array(columns[2], np.float32), np.array(columns[3], float),
-        np.array(columns[4], float), (np.array(columns[5]) * 1e9).astype(np.int64))
+        np.array(columns[4], float), stamps_ns, np.ones(len(rows), np.int64), stamps_ns)
 
 
 def test_a_returning_object_is_matched_by_likeness_class_and_reach():
@@ -103,5 +104,9 @@ def test_an_object_that_the_bank_lost_gets_its_id_back(tmp_path):
         lost = replace(state, tracks=Tracks.none(len(state.tracks.ids)))
         second, _ = engine.step(rig_frame(package, 1.2), lost)
         assert len(set(second.track_ids)) == len(second)
-        shared[similarity] = len(set(first.track_ids) & set(second.track_ids))
+        old = np.isin(second.track_ids, first.track_ids)
+        shared[similarity] = int(old.sum())
+        assert second.hits.tolist() == np.where(old, 2, 1).tolist()
+        np.testing.assert_allclose(second.age_s, np.where(old, 0.2, 0.0), atol=1e-6)
+        assert not second.velocity_valid.any(), "for the bank the object is new"
     assert shared[None] == 0 and shared[0.2] >= 4

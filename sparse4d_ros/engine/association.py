@@ -25,12 +25,14 @@ class Gallery(NamedTuple):
     positions: np.ndarray   #: ``[m, 2]`` float64 in the fixed frame
     velocities: np.ndarray  #: ``[m, 2]`` float64 in the fixed frame
     stamps_ns: np.ndarray   #: ``[m]`` int64
+    hits: np.ndarray        #: ``[m]`` int64, as of :class:`Tracks`
+    first_hit_ns: np.ndarray  #: ``[m]`` int64, as of :class:`Tracks`
 
     @classmethod
     def empty(cls, embed_dims: int) -> Gallery:
         """No tracks."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, embed_dims), np.float32),
-                   np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, np.int64))
+                   np.zeros((0, 2)), np.zeros((0, 2)), *(np.zeros(0, np.int64) for _ in range(3)))
 
     def update(self, seen: Gallery, now_ns: int, max_lost_s: float) -> Gallery:
         """With the tracks ``seen`` now in place of their older entries, and without those lost for too long."""

@@ -204,16 +204,15 @@ class Engine:
         rows = state.tracks.rows(count, continues)
         seen = np.zeros(count, bool)
         seen[decoded.rows] = True
-        ids, gallery = rows.ids, state.gallery
+        gallery = state.gallery
         if options.association_similarity is not None:
-            ids = self._recall(frame, output, bank, decoded, boxes, ids, gallery)
+            rows = self._recall(frame, output, bank, decoded, boxes, rows, gallery)
         # Rows without an id are numbered in row order, those given out only: ids stay small for people.
-        known = ids >= 0
+        known = rows.ids >= 0
         new_ids, next_id = assign_ids(None, count, state.next_id, seen & ~known)
-        ids = np.where(known, ids, new_ids)
-        rows = rows.observe(seen, ids, frame.stamp_ns)
+        rows = rows.observe(seen, np.where(known, rows.ids, new_ids), frame.stamp_ns)
         if options.association_similarity is not None:
-            given_out = self._describe(frame, output, bank, decoded, boxes, ids)
+            given_out = self._describe(frame, output, bank, decoded, boxes, rows)
             gallery = gallery.update(given_out, frame.stamp_ns, options.association_max_lost_s)
         slots = rows.take(output.kept_rows)
         forgotten = self._forgotten(slots, bank)
@@ -242,7 +241,7 @@ class Engine:
         return mask
 
     def _describe(
-        self, frame: Frame, output: NetworkOutput, bank: Any, decoded: DecodedRows, boxes: np.ndarray, ids: np.ndarray,
+        self, frame: Frame, output: NetworkOutput, bank: Any, decoded: DecodedRows, boxes: np.ndarray, rows: Tracks,
     ) -> Gallery:
         """Objects given out now whose instance is in the bank (only there a feature is at hand)."""
         slot_of_row = np.full(len(output.anchors), -1)
@@ -250,21 +249,27 @@ class Engine:
         slots = slot_of_row[decoded.rows]
         held = slots >= 0
         fixed = box_form.transform(boxes[held], frame.fixed_from_vehicle)
+        tracks = rows.take(decoded.rows[held])
         return Gallery(
-            ids[decoded.rows[held]], decoded.class_ids[held], self._backend.features(bank)[slots[held]],
+            tracks.ids, decoded.class_ids[held], self._backend.features(bank)[slots[held]],
             fixed[:, :2], fixed[:, box_form.VX:box_form.VY + 1], np.full(int(held.sum()), frame.stamp_ns),
+            tracks.hits, tracks.first_hit_ns,
         )
 
     def _recall(
         self, frame: Frame, output: NetworkOutput, bank: Any, decoded: DecodedRows, boxes: np.ndarray,
-        ids: np.ndarray, gallery: Gallery,
-    ) -> np.ndarray:
-        """Row ids in which newcomers that are known from before have their old numbers."""
+        rows: Tracks, gallery: Gallery,
+    ) -> Tracks:
+        """The rows, newcomers that are known from before with their old numbers and past.
+
+        ``frames`` stays the instance's own: its velocity is as young as it is in the bank.
+        """
         # The row number stands in for the id that a newcomer does not have yet.
-        now = self._describe(frame, output, bank, decoded, boxes, np.arange(len(ids)))
-        newcomers = Gallery(*(x[ids[now.ids] < 0] for x in now))
-        lost = Gallery(*(x[~np.isin(gallery.ids, ids)] for x in gallery))
-        ids = ids.copy()
+        now = self._describe(frame, output, bank, decoded, boxes, rows._replace(ids=np.arange(len(rows.ids))))
+        newcomers = Gallery(*(x[rows.ids[now.ids] < 0] for x in now))
+        lost = Gallery(*(x[~np.isin(gallery.ids, rows.ids)] for x in gallery))
+        rows = Tracks(*(x.copy() for x in rows))
         for new, old in match(newcomers, lost, self.options.association_similarity):
-            ids[newcomers.ids[new]] = lost.ids[old]
-        return ids
+            for column in ("ids", "hits", "first_hit_ns"):
+                getattr(rows, column)[newcomers.ids[new]] = getattr(lost, column)[old]
+        return rows

@@ -8,6 +8,7 @@ import bag_cases
 import numpy as np
 import pytest
 
+from sparse4d_ros.boxes import VX
 from sparse4d_ros.data import ros_messages
 from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
 from sparse4d_ros.data.bag_reader import BagDrive
@@ -77,6 +78,33 @@ def test_ground_truth_of_another_frame_is_refused(bag, tmp_path):
 
     with pytest.raises(UserError, match="'map'"):
         BagDrive(bag_cases.rewrite(bag, tmp_path / "copy", change=rename))
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    (lambda item: setattr(item.pose.position, "x", np.nan), "pose: the pose holds a number that is not finite"),
+    (lambda item: setattr(item.pose.orientation, "w", 3.0), "pose: the quaternion has length"),
+    (lambda item: setattr(item.size, "y", np.inf), "size is not finite"),
+    (lambda item: setattr(item, "score", np.nan), "score is not finite"),
+])
+def test_ground_truth_that_is_not_finite_is_named_with_topic_stamp_and_field(bag, tmp_path, change, problem):
+    def break_one(topic, message, log_ns):
+        if topic == GROUND_TRUTH_TOPIC and len(message.objects) > 1:
+            change(message.objects[1])
+        return message.__msgtype__, message, log_ns
+
+    stamp_ns = bag_cases.START_NS + bag_cases.INTERVAL_NS
+    with pytest.raises(UserError, match=rf"{GROUND_TRUTH_TOPIC}: at {stamp_ns} ns, objects\[1\]\.{problem}"):
+        BagDrive(bag_cases.rewrite(bag, tmp_path / "copy", change=break_one))
+
+
+def test_a_velocity_marked_invalid_is_unknown(bag, tmp_path):
+    def forget(topic, message, log_ns):
+        for item in message.objects[:1] if topic == GROUND_TRUTH_TOPIC else ():
+            item.velocity, item.velocity_valid = type(item.velocity)(0.0, 0.0, 0.0), False
+        return message.__msgtype__, message, log_ns
+
+    read = list(BagDrive(bag_cases.rewrite(bag, tmp_path / "copy", change=forget)))[1].objects.boxes
+    assert np.isnan(read[0, VX:]).all() and np.isfinite(read[0, :VX]).all() and np.isfinite(read[1:]).all()
 
 
 def test_transforms_in_a_loop_and_broken_ones_are_named(bag, tmp_path):

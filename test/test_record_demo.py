@@ -249,6 +249,17 @@ def test_results_are_missed_by_their_numbers_which_may_begin_anew(recorded, tmp_
     assert read_recorded(bag).remarks[1:] == ("1 results of the node are not in the recording",)
 
 
+def test_a_result_that_is_not_finite_is_named_with_topic_stamp_and_field(recorded, tmp_path):
+    def change(message):
+        if message.sequence == 2:
+            message.objects[0].size.x = float("nan")
+
+    stamp_ns = bag_cases.frame(2).frame.stamp_ns
+    with pytest.raises(record_demo.UserError,
+                       match=rf"drive: {OBJECTS}: at {stamp_ns} ns, objects\[0\]\.size is not finite"):
+        read_recorded(altered(recorded, tmp_path / "drive", change))
+
+
 def test_gaps_are_told_and_the_fullest_frames_are_apart():
     report = DriveReport(0.3)
     for index in (0, 1, 2, 3, 4, 5, 14):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparse4d_ros import geometry
-from sparse4d_ros.boxes import HEIGHT, LENGTH, VX, VZ, YAW
+from sparse4d_ros.boxes import BOX_COLUMNS, HEIGHT, LENGTH, VX, VZ, YAW
 from sparse4d_ros.data.ros_types import PACKAGE, typestore
 from sparse4d_ros.frame import Objects
 
@@ -97,13 +97,31 @@ def ground_truth(at_ns: int, frame_id: str, objects: Objects, classes: tuple[str
     )
 
 
-def objects_of(message) -> Objects:
-    """Labelled objects of a ground-truth message; the inverse of :func:`ground_truth`."""
-    boxes = np.empty((len(message.objects), 10))
-    for row, item in zip(boxes, message.objects, strict=True):
+def boxes_of(message) -> np.ndarray:
+    """Boxes ``[n, 10]`` of a TrackedObject3DArray, in its frame.
+
+    ``ValueError`` naming stamp and field for a pose, size or score that is not finite, or a pose that is no rotation.
+    """
+    boxes = np.empty((len(message.objects), BOX_COLUMNS))
+    for index, (row, item) in enumerate(zip(boxes, message.objects, strict=True)):
         p, q, s, v = item.pose.position, item.pose.orientation, item.size, item.velocity
-        pose = geometry.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+        where = f"at {stamp_ns(message.header.stamp)} ns, objects[{index}]"
+        try:
+            pose = geometry.from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+        except ValueError as error:
+            raise ValueError(f"{where}.pose: {error}") from None
+        for name, values in (("size", (s.x, s.y, s.z)), ("score", item.score)):
+            if not np.isfinite(values).all():
+                raise ValueError(f"{where}.{name} is not finite")
         row[:] = (*pose[:3, 3], s.x, s.y, s.z, geometry.yaw_of(pose), v.x, v.y, v.z)
+    return boxes
+
+
+def objects_of(message) -> Objects:
+    """Labelled objects of a ground-truth message; the inverse of :func:`ground_truth`. ``ValueError`` as
+    :func:`boxes_of`."""
+    boxes = boxes_of(message)
+    boxes[[not item.velocity_valid for item in message.objects], VX:] = np.nan
     return Objects(
         boxes=boxes,
         names=tuple(item.class_name for item in message.objects),

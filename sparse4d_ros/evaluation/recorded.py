@@ -13,9 +13,9 @@ import numpy as np
 from sparse4d_ros.data import bag_files
 from sparse4d_ros.data.bag_output import GROUND_TRUTH_TOPIC
 from sparse4d_ros.data.image_topics import image_topics
-from sparse4d_ros.data.ros_messages import OBJECTS
+from sparse4d_ros.data.ros_messages import OBJECTS, stamp_ns
 from sparse4d_ros.errors import UserError
-from sparse4d_ros.evaluation.records import FrameResult, from_message, stamp_ns
+from sparse4d_ros.evaluation.records import FrameResult, from_message
 
 _OUTPUT, _MODEL_INFO, _DIAGNOSTICS = "/output/objects", "/model_info", "/diagnostics"
 #: Bits of TrackedObject3DArray.flags that tell of something wrong.
@@ -81,7 +81,10 @@ def read_recorded(path: str | Path, topic: str | None = None, images: str | None
     # Diagnostics have a time of their own clock; the log tells when they came among the results.
     delay_ns = int(np.median([at - stamp_ns(message.header.stamp)
                               for at, message in zip(logged_ns, results, strict=True)]))
-    found = sorted(map(from_message, results), key=lambda result: result.stamp_ns)
+    try:
+        found = sorted(map(from_message, results), key=lambda result: result.stamp_ns)
+    except ValueError as error:
+        raise UserError(f"{path}: {topic}: {error}") from error
     references = Counter(camera.name for message in results for camera in message.cameras
                          if camera.state == _OK and camera.stamp == message.header.stamp)
     reference = next((name for name, _ in references.most_common() if name in pictured), None)

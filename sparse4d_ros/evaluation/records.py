@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sparse4d_ros.boxes import BOX_COLUMNS, VX
+from sparse4d_ros.data.ros_messages import boxes_of, stamp_ns
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.frame import LabelledFrame, Objects
 from sparse4d_ros.writing import replacing
@@ -138,19 +139,12 @@ def from_detections(detections: Any, classes: Sequence[str]) -> FrameResult:
 def from_message(message: Any) -> FrameResult:
     """The record of a ``sparse4d_ros/msg/TrackedObject3DArray``, from rclpy or read from a bag.
 
-    Only attributes are read, so that no ROS is needed here. The box's orientation must be a yaw
-    about z, which is what the message promises.
+    Only attributes are read, so that no ROS is needed here. ``ValueError`` as :func:`boxes_of`.
     """
-    rows = []
-    for item in message.objects:
-        position, turn = item.pose.position, item.pose.orientation
-        yaw = np.arctan2(2.0 * (turn.w * turn.z + turn.x * turn.y), 1.0 - 2.0 * (turn.y ** 2 + turn.z ** 2))
-        rows.append((position.x, position.y, position.z, item.size.x, item.size.y, item.size.z, yaw,
-                     item.velocity.x, item.velocity.y, item.velocity.z))
     timing = message.timing
     return FrameResult(
         stamp_ns=stamp_ns(message.header.stamp),
-        boxes=np.array(rows, dtype=np.float64).reshape(-1, BOX_COLUMNS),
+        boxes=boxes_of(message),
         names=tuple(item.class_name for item in message.objects),
         scores=np.array([item.score for item in message.objects], dtype=np.float64),
         class_scores=np.array([item.class_score for item in message.objects], dtype=np.float64),
@@ -163,11 +157,6 @@ def from_message(message: Any) -> FrameResult:
 
 #: Fields of ``sparse4d_ros/msg/FrameTiming``, milliseconds.
 TIMING_STEPS = ("wait", "decode", "preprocess", "inference", "postprocess", "total", "sensor_to_publish")
-
-
-def stamp_ns(stamp: Any) -> int:
-    """Nanoseconds of a ``builtin_interfaces/Time``."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def truth_of(item: LabelledFrame) -> FrameTruth:

@@ -13,7 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
-from sparse4d_ros.evaluation.records import FrameResult, from_message, stamp_ns
+from sparse4d_ros.data.ros_messages import stamp_ns
+from sparse4d_ros.evaluation.records import FrameResult, from_message
 from sparse4d_ros.msg import TrackedObject3DArray
 from sparse4d_ros.node import topics
 

@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
     return training_drives.write(tmp_path_factory.mktemp("drives"), drives=2, count=12, size=(176, 64))
 
 
-def trainer_on(device: str, folder, **training) -> Trainer:
-    content = {"model": TINY["model"] | {"dropout": 0.0, "sampling_dropout": 0.0},
+def trainer_on(device: str, folder, dropout: float = 0.0, **training) -> Trainer:
+    content = {"model": TINY["model"] | {"dropout": dropout, "sampling_dropout": dropout},
                "training": TINY["training"] | training}
     return Trainer(config_from_dict(content, "tiny"), DriveFolder(folder, NUSCENES_CLASSES),
                    Group(torch.device(device)))
@@ -57,12 +57,12 @@ def test_losses_and_gradients_are_near_the_cpus(folder, training, bound):
 
 def test_a_run_goes_on_from_its_checkpoint(folder, tmp_path):
     """The third step after a resume is that of the unbroken run, and the memory is on the device again."""
-    unbroken = trainer_on(DEVICE, folder, bfloat16=True)
+    unbroken = trainer_on(DEVICE, folder, dropout=0.5, bfloat16=True)
     for _ in range(2):
         unbroken.train_step(next(unbroken.feed), 0.0)
     checkpoint.save(tmp_path / "x.pt", unbroken.state_dict())
     expected = unbroken.train_step(next(unbroken.feed), 0.0)
-    resumed = trainer_on(DEVICE, folder, bfloat16=True)
+    resumed = trainer_on(DEVICE, folder, dropout=0.5, bfloat16=True)
     resumed.load_state_dict(checkpoint.load(tmp_path / "x.pt"))
     assert resumed.memories[0].bank.has_history.all() and resumed.memories[0].owned.device.type == DEVICE
     found = resumed.train_step(next(resumed.feed), 0.0)

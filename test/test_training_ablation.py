@@ -177,7 +177,7 @@ def test_two_processes_share_every_variant(workshop, drives):
          "-m", "sparse4d_ros.cli", "ablate", "--config", str(workshop / "tiny.yaml"),
          "--variants", str(workshop / "variants.yaml"),
          "--drives", str(drives), "--validation", str(drives), "--output", str(workshop / "out"), "--device", "cpu"],
-        cwd=CONFIG.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=600, capture_output=True)
+        cwd=CONFIG.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=600)
     with open(workshop / "out" / "ablations.csv") as file:
         assert [row["variant"] for row in csv.DictReader(file)] == ["full", "no_quality"]
     for name in ("full", "no_quality"):

@@ -146,6 +146,8 @@ class Trainer:
             "memories": self.memories, "feed": self.feed.state_dict(),
             "random": self.random.bit_generator.state, "torch_random": torch.get_rng_state(),
         }
+        if self.device.type == "cuda":  # dropout draws there
+            own["cuda_random"] = torch.cuda.get_rng_state(self.device)
         return {
             "network": self.network.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "parameters": self._parameters(),
@@ -170,6 +172,8 @@ class Trainer:
         self.feed.load_state_dict(own["feed"])
         self.random.bit_generator.state = own["random"]
         torch.set_rng_state(own["torch_random"])
+        if self.device.type == "cuda" and "cuda_random" in own:
+            torch.cuda.set_rng_state(own["cuda_random"], self.device)
 
     def weights(self) -> dict[str, Any]:
         """The averaged model with all that its use needs."""

@@ -59,7 +59,8 @@ class Recorder:
         self._before: Counter[str] = Counter()
         #: Messages written, and lost to a full backlog, by topic.
         self.written: Counter[str] = Counter()
-        self.lost = Counter(dict.fromkeys((channel.topic for channel in channels), 0))  # never grows: two threads use it
+        # With all its keys from the start: two threads use it.
+        self.lost = Counter(dict.fromkeys((channel.topic for channel in channels), 0))
         #: Why pictures could not be recorded, the last of each topic.
         self.refused: dict[str, str] = {}
         self._heard: Counter[str] = Counter()

@@ -172,7 +172,7 @@ def test_after_a_frame_that_hung_ids_are_not_given_twice(monkeypatch):
         harness.vehicle.publish(100 * S + 100 * MS)
         assert wait_until(lambda: harness.node._session.worker.busy_s() > 0)
         harness.in_executor(harness.node.trigger_deactivate)
-        hung = harness.node._hung
+        hung, = harness.node._hung
         assert harness.in_executor(harness.node.trigger_activate) == TransitionCallbackReturn.FAILURE
         go.set()
         assert wait_until(lambda: hung.worker.stop(0.0))
@@ -187,7 +187,7 @@ def test_a_frame_that_waits_for_transforms_is_no_hang():
         harness.vehicle.publish(100 * S, pose=None)
         assert wait_until(lambda: harness.node._session.worker.busy_s() > 0)
         harness.in_executor(harness.node.trigger_deactivate)
-        assert harness.node._hung is None
+        assert not harness.node._hung
 
 
 def test_what_a_transition_raises_is_told(monkeypatch):

@@ -183,7 +183,8 @@ def test_camera_texts_name_the_camera_and_the_cause(snapshot, level, says):
 
 def pipeline(**changes):
     values = {"lifecycle": "active", "enabled": True, "waiting_clock": False, "ego_error": "",
-              "ego_warning": "", "ego_dropped": 0, "transforms_rejected": 0, "transform_rejection": "", "model": "m",
+              "ego_warning": "", "ego_dropped": 0, "transforms_rejected": 0, "transform_rejection": "",
+              "transform_rejection_age_s": 0.0, "model": "m",
               "backend": "onnxruntime", "precision": "fp32",
               "totals_ms": tuple(range(101)), "delays_ms": (50.0,), "busy_s": 0.0, "failure": "", "failures_in_row": 0,
               "drops": {"newer_set": 3}, "objects": 4, "epoch": 2, "resets": {"service": 1}, "output_age_ms": 20.0,
@@ -222,6 +223,11 @@ def test_ego_and_bank_texts():
     assert broken.level == diagnostics.ERROR and "odom" in broken.message
     guessed = diagnostics.ego_status(pipeline(ego_warning="'odom' does not exist"))
     assert guessed.level == diagnostics.WARN and "odom" in guessed.message and "flags" in guessed.message
+    refused = {"transforms_rejected": 1, "transform_rejection": "the transform to 'base_link' is ignored"}
+    told = diagnostics.ego_status(pipeline(**refused))
+    assert told.level == diagnostics.WARN and "'base_link'" in told.message
+    assert diagnostics.ego_status(pipeline(**refused, transform_rejection_age_s=11.0)).level == diagnostics.OK
+    assert diagnostics.ego_status(pipeline(**refused, ego_error="no odom")).level == diagnostics.ERROR
     bank = diagnostics.bank_status(pipeline())
     assert {v.key: v.value for v in bank.values} == {"objects": "4", "epoch": "2", "resets_service": "1"}
 

@@ -132,6 +132,17 @@ def test_broken_transforms_are_refused():
         harness.drive(1, 101 * S)
 
 
+@pytest.mark.fault(28, 31)
+def test_a_transform_from_the_future_does_not_shut_out_the_right_ones_for_long_and_is_told():
+    with running() as harness:
+        harness.drive(1, 100 * S)
+        harness.vehicle.publish_tf([3700 * S])
+        harness.vehicle.publish_tf(range(100 * S + 200 * MS, 101 * S, 20 * MS))
+        assert [m.bank_epoch for m in harness.drive(2, 101 * S)] == [0, 0]
+        assert "'base_link' on /tf is ignored: its stamp was 3599" in harness.diagnosed(
+            lambda d: d["ego motion"]["level"] == "WARN" and d["ego motion"]["text"])
+
+
 @pytest.mark.fault(45)
 def test_nan_from_the_network_is_never_published_and_empties_the_bank():
     def fail_second(number, frame):

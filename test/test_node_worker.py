@@ -41,6 +41,20 @@ def test_newest_only_and_every_drop_counted():
     assert worker.replaced == 9 and worker.finished == 2
 
 
+@pytest.mark.fault(47)
+def test_what_waits_for_the_end_of_a_job_that_hangs_is_done_in_its_thread():
+    gate, done = Gate(), []
+    worker = Worker(gate, on_error=lambda error: None)
+    worker.put(0)
+    assert gate.begun.acquire(timeout=10) and not worker.stop(0.01)
+    worker.at_end(lambda: done.append(threading.current_thread().name))
+    assert not done
+    gate.go.release()
+    assert worker.stop(10)
+    worker.at_end(lambda: done.append("at once"))
+    assert done == ["sparse4d_worker", "at once"]
+
+
 @pytest.mark.fault(46)
 def test_an_exception_costs_one_job():
     errors, done = [], threading.Event()

@@ -209,8 +209,8 @@ def test_fault_33_what_another_thread_brings_while_time_goes_back_stays(source, 
     late = threading.Thread(target=feed, args=(source, stamped("odom", "base_link", T0 + SECOND, (3, 0, 0))))
     since = Recent.since
 
-    def since_and_meanwhile(self, until_ns):
-        found = since(self, until_ns)
+    def since_and_meanwhile(self, *which):
+        found = since(self, *which)
         late.start()
         late.join(0.2)  # it waits for the end of the step, or does its harm
         return found
@@ -221,6 +221,33 @@ def test_fault_33_what_another_thread_brings_while_time_goes_back_stays(source, 
     source.go_back(T0 + 10 * SECOND)
     late.join()
     close(source.lookup("odom", "base_link", T0 + SECOND // 2), rigid((2, 0, 0)))
+
+
+@pytest.mark.fault(28, 31)
+@pytest.mark.parametrize("ahead_s", [[5], [3600], [3600, 1800]])  # within what is remembered, and beyond
+def test_a_transform_from_the_future_is_forgotten_when_those_after_it_show_that_it_was(source, ahead_s):
+    feed(source, stamped("base_link", "mount", T0 - SECOND, (0, 0, 1)), stamped("base_link", "mount", T0 + 9 * SECOND))
+    feed(source, stamped("odom", "base_link", T0, (1, 0, 0)))
+    feed(source, *(stamped("odom", "base_link", T0 + second * SECOND, (9, 0, 0)) for second in ahead_s))
+    for index in range(7):
+        assert source.rejected == (index > 5)
+        feed(source, stamped("odom", "base_link", T0 + index * SECOND // 10, (2 + index, 0, 0)))
+    close(source.lookup("odom", "base_link", T0 + SECOND // 4), rigid((4.5, 0, 0)))
+    assert source.latest_time_ns("odom", "base_link") == T0 + 6 * SECOND // 10
+    assert "from 'odom' to 'base_link' on /tf is ignored: its stamp was" in source.last_rejection
+    close(source.lookup("base_link", "mount", T0 + 4 * SECOND), rigid((0, 0, 0.5)))  # another frame's stay
+
+
+@pytest.mark.fault(31)
+@pytest.mark.parametrize("old", [[0.0, 0.1, 0.2], [0.0] * 9, [0.0, None, 0.6, None, 1.2, None]])
+def test_a_few_old_transforms_or_another_senders_do_not_make_the_newer_ones_wrong(source, old):
+    """Three in a row; one again and again; now and then, beside the right ones."""
+    newest = T0 + 5 * SECOND
+    feed(source, stamped("odom", "base_link", newest, (1, 0, 0)))
+    for time_s in old:
+        newest += SECOND // 10 if time_s is None else 0
+        feed(source, stamped("odom", "base_link", newest if time_s is None else T0 + int(time_s * SECOND), (1, 0, 0)))
+    assert source.rejected == 0 and source.latest_time_ns("odom", "base_link") == newest
 
 
 @pytest.mark.fault(27)

@@ -21,6 +21,8 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 _FUTURE_MS, _OTHER_CLOCK_MS = 1e3, 60e3
 #: Without output for so long, and for longer than the bank remembers, an active node does not do its work.
 _SILENCE_S = 2.0
+#: How long a transform that was refused is a warning.
+_REJECTION_SHOWN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class PipelineSnapshot:
     #: Transforms refused (NaN, not a unit quaternion), and why the last one was.
     transforms_rejected: int
     transform_rejection: str
+    #: Steady seconds since then.
+    transform_rejection_age_s: float
     #: Empty while no model is loaded.
     model: str
     backend: str
@@ -112,6 +116,8 @@ def ego_status(pipeline: PipelineSnapshot) -> DiagnosticStatus:
         level, text = ERROR, pipeline.ego_error
     elif pipeline.ego_warning:
         level, text = WARN, f"{pipeline.ego_warning}; the frame was used all the same, its flags say how"
+    elif pipeline.transforms_rejected and pipeline.transform_rejection_age_s < _REJECTION_SHOWN_S:
+        level, text = WARN, pipeline.transform_rejection
     return _status("ego motion", level, text, {
         "sets_dropped": pipeline.ego_dropped, "transforms_rejected": pipeline.transforms_rejected,
         "last_rejection": pipeline.transform_rejection})

@@ -38,7 +38,7 @@ def _moved(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 class JumpDetector:
     """Sees the pose of each frame set, in order."""
 
-    def __init__(self, max_jump_m: float, max_jump_deg: float) -> None:
+    def __init__(self, max_jump_m: float = 5.0, max_jump_deg: float = 20.0) -> None:
         self._max_jump_m = max_jump_m
         self._max_jump_deg = max_jump_deg
         self.reset()

@@ -52,14 +52,15 @@ class EgoMotion:
 
     def __init__(self, source: TransformSource, *, vehicle_frame: str = "base_link", fixed_frame: str = "odom",
                  tf_timeout_ms: float = 50.0, max_extrapolation_ms: float = 0.0, require_ego_motion: bool = True,
-                 max_ego_jump_m: float = 5.0, max_ego_jump_deg: float = 20.0) -> None:
+                 jumps: JumpDetector | None = None) -> None:
+        """``jumps`` may remember the pose of the last frame before a pause."""
         self._source = source
         self._vehicle_frame = vehicle_frame
         self._fixed_frame = fixed_frame
         self._timeout_s = tf_timeout_ms / 1e3
         self._max_extrapolation_ns = round(max_extrapolation_ms * 1e6)
         self._require_ego_motion = require_ego_motion
-        self._jumps = JumpDetector(max_ego_jump_m, max_ego_jump_deg)
+        self._jumps = jumps or JumpDetector()
 
     def reset(self) -> None:
         """Forget the previous pose: the next one is not a jump."""

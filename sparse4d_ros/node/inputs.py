@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -48,19 +49,19 @@ class CameraInputs:
         self.topics: dict[str, str] = {}
         #: Stamp of each camera's last image, whatever became of it.
         self.stamps_ns: dict[str, int] = {}
-        self._subscriptions = []
-        for name in settings.cameras:
-            self._subscribe(name, settings)
-        # Steady: a paused bag stops the node's clock, not the waiting. Armed only while a set waits.
-        self._timer = node.create_timer(1.0, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._timer.cancel()
         self._deadline_ns: int | None = None
+        with ExitStack() as made:  # all or nothing
+            for name in settings.cameras:
+                self._subscribe(name, settings, made)
+            # Steady: a paused bag stops the node's clock, not the waiting. Armed only while a set waits.
+            self._timer = node.create_timer(1.0, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            made.callback(node.destroy_timer, self._timer)
+            self._timer.cancel()
+            self._made = made.pop_all()
 
     def destroy(self) -> None:
         """Remove the subscriptions and the timer; what waits in the synchronizer is forgotten."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._node.destroy_timer(self._timer)
+        self._made.close()
         self.synchronizer.reset()
 
     def forget(self) -> None:
@@ -68,7 +69,7 @@ class CameraInputs:
         self.synchronizer.reset()
         self._epoch = self.synchronizer.epoch
 
-    def _subscribe(self, name: str, settings: Settings) -> None:
+    def _subscribe(self, name: str, settings: Settings, made: ExitStack) -> None:
         camera = self._cameras[name]
 
         def on_incompatible_qos(event: object) -> None:
@@ -79,11 +80,12 @@ class CameraInputs:
             kind, topics.image(name, settings.image_transport), lambda message: self._on_image(name, camera, message),
             qos.profile(settings.input_qos),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible_qos))
+        made.callback(self._node.destroy_subscription, images)
         infos = self._node.create_subscription(
             CameraInfo, topics.camera_info(name), lambda message: self._on_info(name, camera, message),
             qos.profile("camera_info"))
+        made.callback(self._node.destroy_subscription, infos)
         self.topics[name] = images.topic_name
-        self._subscriptions += [images, infos]
 
     def _on_image(self, name: str, camera: Camera, message: Image | CompressedImage) -> None:
         now_ns = time.monotonic_ns()

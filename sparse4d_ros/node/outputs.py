@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from sensor_msgs.msg import CompressedImage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
@@ -28,18 +29,23 @@ class Outputs:
                  interval_range_s: tuple[float, float]) -> None:
         self._node, self._classes, self._interval_range_s = node, tuple(classes), interval_range_s
         self._painter = MarkerPainter(settings.fixed_frame)
-        create = node.create_lifecycle_publisher
-        self._objects = create(TrackedObject3DArray, topics.OBJECTS, qos.profile("output"))
-        self._detections = create(Detection3DArray, topics.DETECTIONS, qos.profile("output"))
-        self._markers = create(MarkerArray, topics.MARKERS, qos.profile("markers"))
-        self._overlays = {name: create(CompressedImage, topics.overlay(name), qos.profile("overlay"))
-                          for name in settings.cameras}
         self._sequence = 0
+        with ExitStack() as made:  # all or nothing
+            def create(kind: type, topic: str, quality: str) -> LifecyclePublisher:
+                publisher = node.create_lifecycle_publisher(kind, topic, qos.profile(quality))
+                made.callback(node.destroy_lifecycle_publisher, publisher)
+                return publisher
+
+            self._objects = create(TrackedObject3DArray, topics.OBJECTS, "output")
+            self._detections = create(Detection3DArray, topics.DETECTIONS, "output")
+            self._markers = create(MarkerArray, topics.MARKERS, "markers")
+            self._overlays = {name: create(CompressedImage, topics.overlay(name), "overlay")
+                              for name in settings.cameras}
+            self._made = made.pop_all()
 
     def destroy(self) -> None:
         """Remove the publishers."""
-        for publisher in (self._objects, self._detections, self._markers, *self._overlays.values()):
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._made.close()
 
     def clear_markers(self) -> None:
         """Take everything off displays; for the moment before the node goes silent."""

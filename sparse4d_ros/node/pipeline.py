@@ -88,9 +88,20 @@ class Pipeline:
         with self._statistics.lock:
             self._wanted_reset = reason
 
+    def reset_where_wanted(self) -> None:
+        """Carry out what `request_reset` asked for; for the worker's thread, or after its end."""
+        with self._statistics.lock:
+            reason, self._wanted_reset = self._wanted_reset, ""
+        if reason:
+            self._reset(reason)
+
     def close(self) -> None:
-        """Free the decoding threads; the worker has stopped, or hangs and is left alone."""
+        """Free the decoding threads; the worker has stopped, or hangs and is left alone.
+
+        A frame that comes back after that is not published, and counts for nobody: another session may have begun.
+        """
         self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._statistics, self._publish, self._on_exhausted = Statistics(), lambda result: (0.0, 0.0), lambda: None
 
     def process(self, frame_set: FrameSet) -> None:
         """The worker's job. What one frame may do wrong ends here, as a counted drop."""
@@ -132,10 +143,7 @@ class Pipeline:
             self._reset("backward_jump")
             self._log.warning("backward_jump", "time ran backwards: images, transforms and instance bank are emptied")
         self._epoch = frame_set.epoch
-        with self._statistics.lock:
-            reason, self._wanted_reset = self._wanted_reset, ""
-        if reason:
-            self._reset(reason)
+        self.reset_where_wanted()
 
     def _reset(self, reason: str) -> None:
         self.state = self._engine.reset(self.state)

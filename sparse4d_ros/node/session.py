@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from sparse4d_ros.node.cameras import Camera
 from sparse4d_ros.node.diagnostics import CameraSnapshot
+from sparse4d_ros.node.ego_jump import JumpDetector
 from sparse4d_ros.node.ego_motion import EgoMotion, EgoMotionError
 from sparse4d_ros.node.inputs import CameraInputs
 from sparse4d_ros.node.outputs import Outputs
@@ -27,32 +29,43 @@ from sparse4d_ros.node.worker import Worker
 
 
 class Session:
-    """Made on activation, stopped on deactivation; `settings` is asked anew for each frame."""
+    """Made on activation, stopped on deactivation; `settings` is asked anew for each frame.
+
+    `state` and `jumps` outlive it: what the session before saw last, for this one to go on from.
+    """
 
     def __init__(self, node: LifecycleNode, settings: Callable[[], Settings], engine: Any, state: Any,
-                 outputs: Outputs, statistics: Statistics, log: Log, on_exhausted: Callable[[], None]) -> None:
+                 jumps: JumpDetector, outputs: Outputs, statistics: Statistics, log: Log,
+                 on_exhausted: Callable[[], None]) -> None:
         now = settings()
         self._node, self._settings, self._outputs, self._statistics = node, settings, outputs, statistics
+        self.engine = engine
         self.cameras = {name: Camera(name, frame_id=now.camera_frames.get(name, ""), undistort=now.undistort,
                                      max_image_age_ms=now.max_image_age_ms) for name in now.cameras}
-        self.transforms = create_transform_source(node)
-        ego_motion = EgoMotion(
-            self.transforms, vehicle_frame=now.base_frame, fixed_frame=now.fixed_frame,
-            tf_timeout_ms=now.tf_timeout_ms, max_extrapolation_ms=now.max_ego_extrapolation_ms,
-            require_ego_motion=now.ego_motion_policy == "require",
-            max_ego_jump_m=now.max_ego_jump_m, max_ego_jump_deg=now.max_ego_jump_deg)
-        self._pipeline = Pipeline(now, self.cameras, ego_motion, engine, state, self._publish, log, statistics,
-                                  on_exhausted)
         #: Steady time of the activation.
         self.started_ns = time.monotonic_ns()
         self._stride = Stride(engine.package.training_interval_s) if now.rate_policy == "stride" else None
-        self.worker: Worker[FrameSet] = Worker(self._pipeline.process, self._pipeline.on_error)
-        self.inputs = CameraInputs(node, now, self.cameras, self._on_set, on_backward=self.transforms.go_back,
-                                   on_epoch=self.worker.clear, log=log)
         self._backward_ns = max(1, round(now.reset_on_backward_jump_ms * 1e6))
         backward = Duration(nanoseconds=-self._backward_ns)
-        self._jump = node.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=backward), post_callback=self._on_clock_jump)
+        with ExitStack() as made:  # where one of these cannot be made, those before it are taken back
+            self.transforms = create_transform_source(node)
+            made.callback(self.transforms.destroy)
+            ego_motion = EgoMotion(
+                self.transforms, vehicle_frame=now.base_frame, fixed_frame=now.fixed_frame,
+                tf_timeout_ms=now.tf_timeout_ms, max_extrapolation_ms=now.max_ego_extrapolation_ms,
+                require_ego_motion=now.ego_motion_policy == "require", jumps=jumps)
+            self._pipeline = Pipeline(now, self.cameras, ego_motion, engine, state, self._publish, log, statistics,
+                                      on_exhausted)
+            made.callback(self._pipeline.close)
+            self.worker: Worker[FrameSet] = Worker(self._pipeline.process, self._pipeline.on_error)
+            made.callback(self.worker.stop, 0.0)
+            self.inputs = CameraInputs(node, now, self.cameras, self._on_set, on_backward=self.transforms.go_back,
+                                       on_epoch=self.worker.clear, log=log)
+            made.callback(self.inputs.destroy)
+            jump = node.get_clock().create_jump_callback(
+                JumpThreshold(min_forward=None, min_backward=backward), post_callback=self._on_clock_jump)
+            made.callback(jump.unregister)
+            self._made = made.pop_all()
 
     @property
     def state(self) -> Any:
@@ -71,12 +84,11 @@ class Session:
 
     def stop(self, timeout_s: float) -> bool:
         """Unsubscribe and stop the worker; False if a frame still hangs in it after the timeout."""
-        self._jump.unregister()
-        self.inputs.destroy()
         self.transforms.stop_waiting()  # else a frame that waits for tf longer than the timeout would pass for a hang
         stopped = self.worker.stop(timeout_s)
-        self.transforms.destroy()
-        self._pipeline.close()
+        if stopped:
+            self._pipeline.reset_where_wanted()  # no frame came any more
+        self._made.close()
         return stopped
 
     def camera_snapshots(self) -> list[CameraSnapshot]:

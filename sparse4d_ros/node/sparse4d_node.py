@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from sparse4d_ros.errors import UserError
 from sparse4d_ros.msg import ModelInfo
 from sparse4d_ros.node import diagnostics, qos, topics
+from sparse4d_ros.node.ego_jump import JumpDetector
 from sparse4d_ros.node.engine_loader import load_engine
 from sparse4d_ros.node.log import ThrottledLog
 from sparse4d_ros.node.outputs import Outputs
@@ -64,11 +65,13 @@ class Sparse4DNode(LifecycleNode):
         self._engine_factory = engine_factory
         self._engine: Any = None
         self._state: Any = None  # of the engine; outlives it, so that ids and epoch go on
+        self._jumps: JumpDetector  # made when configuring, outlives sessions
         self._outputs: Outputs | None = None
         self._session: Session | None = None
-        self._hung: Session | None = None
+        self._hung: list[Session] = []  # stopped, with a frame that did not end in time
         self._enabled = True
         self._ended = False
+        self._rejected = 0, 0  # transforms refused until the last report, and when they became so many (steady ns)
         self._log = ThrottledLog(self.get_logger())
         self._statistics = Statistics()
         self._model_info = self.create_publisher(ModelInfo, topics.MODEL_INFO, qos.profile("latched"))
@@ -102,6 +105,7 @@ class Sparse4DNode(LifecycleNode):
             self.get_logger().debug(traceback.format_exc())
             return self._configure_failed(f"loading the model failed: {type(error).__name__}: {error}")
         package = self._engine.package
+        self._jumps = JumpDetector(self.settings.max_ego_jump_m, self.settings.max_ego_jump_deg)
         self._outputs = Outputs(self, self.settings, package.classes, package.interval_range_s)
         self._statistics.failure, self._statistics.failures_in_row = "", 0
         self._model_info.publish(ModelInfo(
@@ -114,12 +118,11 @@ class Sparse4DNode(LifecycleNode):
     @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
-        if self._hung is not None and self._hung.worker.stop(0.0):
-            self._hung = None
-        if self._hung is not None:
-            self.get_logger().error("the frame of the last activation still hangs in the network; restart the process")
+        if self._hung_in(self._engine):
+            self.get_logger().error("the frame of the last activation still hangs in the network; clean up and "
+                                    "configure the node, or restart the process")
             return FAILURE
-        self._session = Session(self, lambda: self.settings, self._engine, self._state, self._outputs,
+        self._session = Session(self, lambda: self.settings, self._engine, self._state, self._jumps, self._outputs,
                                 self._statistics, self._log, self._give_up.trigger)
         self._session.set_enabled(self._enabled)
         # A full collection over all that is loaded stops every thread for tens of milliseconds: leave
@@ -157,7 +160,7 @@ class Sparse4DNode(LifecycleNode):
         """End everything for good; False if a frame hangs in the network and the process should not wait for it."""
         if not self._ended:  # by the lifecycle service, before
             self.trigger_shutdown()
-        return self._hung is None
+        return all(session.worker.stop(0.0) for session in self._hung)
 
     def _configure_failed(self, text: str) -> TransitionCallbackReturn:
         self.get_logger().error(text)
@@ -172,7 +175,7 @@ class Sparse4DNode(LifecycleNode):
         stopped = session.stop(_STOP_TIMEOUT_S)
         self._state = session.state  # also of one that hangs: its earlier frames have given out ids
         if not stopped:
-            self._hung = session
+            self._hung.append(session)
             self.get_logger().error("the frame in work did not end in time: the network hangs")
         self._outputs.clear_markers()
         del session
@@ -184,12 +187,22 @@ class Sparse4DNode(LifecycleNode):
             self._outputs.destroy()
             self._outputs = None
         engine, self._engine = self._engine, None
-        if engine is not None and self._hung is None:  # never under the feet of a frame that hangs
-            if self._state is not None:
-                self._state = engine.reset(self._state)
-            engine.close()
-        del engine
+        hung = self._hung_in(engine)
+        if hung is not None:
+            hung.worker.at_end(engine.close)  # never under the feet of a frame that hangs
+        elif engine is not None:
+            try:
+                if self._state is not None:
+                    self._state = engine.reset(self._state)  # its bank may lie on the device
+            finally:
+                engine.close()
+        del engine, hung
         gc.collect()  # device memory goes with the last reference, which may sit in a cycle of callbacks
+
+    def _hung_in(self, engine: Any) -> Session | None:
+        """The stopped session whose frame still hangs in this engine."""
+        self._hung = [session for session in self._hung if not session.worker.stop(0.0)]
+        return next((session for session in self._hung if session.engine is engine), None)
 
     # Callbacks, all in the executor's thread
 
@@ -206,8 +219,8 @@ class Sparse4DNode(LifecycleNode):
         self.get_logger().error(f"{self.settings.max_consecutive_failures} frames failed in a row: deactivating and "
                                 "freeing the device; configure and activate the node to try again")
         failure = self._statistics.failure
-        self.trigger_deactivate()
-        self.trigger_cleanup()
+        if self.trigger_deactivate() == SUCCESS:  # else it is unconfigured already
+            self.trigger_cleanup()
         self._statistics.failure = failure
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -244,6 +257,9 @@ class Sparse4DNode(LifecycleNode):
             counted = self._statistics
             now_ns = time.monotonic_ns()
             age_ms = None if counted.output_ns is None else (now_ns - counted.output_ns) / 1e6
+            rejected = session.transforms.rejected if session else 0
+            if rejected != self._rejected[0]:
+                self._rejected = rejected, now_ns
             silent_ns = now_ns - max(counted.output_ns or 0, session.started_ns) if session else 0
             return diagnostics.PipelineSnapshot(
                 lifecycle="active" if session else "inactive" if engine else
@@ -251,7 +267,7 @@ class Sparse4DNode(LifecycleNode):
                 waiting_clock=self.get_clock().ros_time_is_active and self.get_clock().now().nanoseconds == 0,
                 ego_error=counted.ego_error, ego_warning=counted.ego_warning,
                 ego_dropped=counted.drops["ego_motion"],
-                transforms_rejected=session.transforms.rejected if session else 0,
+                transforms_rejected=rejected, transform_rejection_age_s=(now_ns - self._rejected[1]) / 1e9,
                 transform_rejection=session.transforms.last_rejection if session else "",
                 model=engine.package.name if engine else "", backend=engine.backend_name if engine else "",
                 precision=self.settings.model_precision,

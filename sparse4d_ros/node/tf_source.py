@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Condition, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -108,7 +109,7 @@ class BufferTransformSource(TransformSource):
     def __init__(self, buffer: TransformBuffer | None = None, cache_time_s: float = 10.0) -> None:
         super().__init__()
         self.buffer = buffer or TransformBuffer(cache_time_s)
-        self._unsubscribe: list[Callable[[], Any]] = []
+        self._subscriptions = ExitStack()
 
     def take(self, message: Any, static: bool = False) -> None:
         """All transforms of a ``tf2_msgs/TFMessage``."""
@@ -123,17 +124,18 @@ class BufferTransformSource(TransformSource):
         from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
         from tf2_msgs.msg import TFMessage
 
-        for topic, durability, static in (("/tf", DurabilityPolicy.VOLATILE, False),
-                                          ("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL, True)):
-            qos = QoSProfile(depth=100, durability=durability, history=HistoryPolicy.KEEP_LAST)
-            subscription = node.create_subscription(
-                TFMessage, topic, lambda message, static=static: self.take(message, static), qos)
-            self._unsubscribe.append(lambda subscription=subscription: node.destroy_subscription(subscription))
+        with ExitStack() as made:  # both or none
+            for topic, durability, static in (("/tf", DurabilityPolicy.VOLATILE, False),
+                                              ("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL, True)):
+                qos = QoSProfile(depth=100, durability=durability, history=HistoryPolicy.KEEP_LAST)
+                subscription = node.create_subscription(
+                    TFMessage, topic, lambda message, static=static: self.take(message, static), qos)
+                made.callback(node.destroy_subscription, subscription)
+            self._subscriptions = made.pop_all()
         return self
 
     def destroy(self) -> None:
-        while self._unsubscribe:
-            self._unsubscribe.pop()()
+        self._subscriptions.close()
 
     def lookup(self, target: str, source: str, time_ns: int = 0) -> np.ndarray:
         return self.buffer.lookup_transform(target, source, time_ns)
@@ -176,7 +178,7 @@ class Tf2TransformSource(TransformSource):
         self._rejections = Rejections()
         self._recent = recent = Recent()
         self._lock = lock = RLock()
-        is_good, notify = self._is_good, self._notify
+        is_good, note, notify = self._is_good, self._note, self._notify
 
         class CheckingBuffer(tf2_ros.Buffer):
             """Between the listener and tf2: refuses what is wrong, and tells who waits."""
@@ -184,8 +186,8 @@ class Tf2TransformSource(TransformSource):
             def set_transform(self, transform, authority):
                 if is_good(transform, "/tf"):
                     with lock:
-                        recent.note(transform)
                         super().set_transform(transform, authority)
+                        note(transform)
                     notify()
 
             def set_transform_static(self, transform, authority):
@@ -220,11 +222,20 @@ class Tf2TransformSource(TransformSource):
         return self._call(self.buffer.get_latest_common_time, target, source).nanoseconds
 
     def go_back(self, until_ns: int) -> None:
+        self._go_back(until_ns)
+
+    def _go_back(self, until_ns: int, only: str = "") -> None:
         with self._lock:  # as one step: what another thread brings meanwhile must not be forgotten
-            since = self._recent.since(until_ns)
+            since = self._recent.since(until_ns, only)
             self.buffer.clear()
             for transform in since:
                 self.buffer.set_transform(transform, "/tf")
+
+    def _note(self, message: Any) -> None:
+        """Remember what came on /tf, and forget what was ahead of time."""
+        if ahead := self._recent.note(message):
+            self._rejections.note(read_transform(message), "/tf", ahead.problem)
+            self._go_back(ahead.until_ns, message.child_frame_id)
 
     @property
     def rejected(self) -> int:

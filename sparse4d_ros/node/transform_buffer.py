@@ -72,10 +72,13 @@ class TransformBuffer:
             for history in self._frames.values():
                 history.clear()
 
-    def go_back(self, until_ns: int) -> None:
-        """Time went back: forget all that moves, but for what has come since, with stamps up to ``until_ns``."""
+    def go_back(self, until_ns: int, only: str = "") -> None:
+        """Time went back: forget all that moves, but for what has come since, with stamps up to ``until_ns``.
+
+        Where ``only`` names a frame it went back for that one; of the others stays what came last.
+        """
         with self._lock:  # as one step: what another thread brings meanwhile must not be forgotten
-            since = self._recent.since(until_ns)
+            since = self._recent.since(until_ns, only)
             self.clear()
             for transform in since:
                 self.set_transform(transform)
@@ -91,14 +94,20 @@ class TransformBuffer:
             if problem:
                 self._rejections.note(transform, authority, problem)
                 return False
-            (self._recent.forget if static else self._recent.note)(message)
             history = self._frames.get(child)
             if history is None or history.static != static:
                 history = self._frames[child] = FrameHistory(static, self._cache_time_ns, self._max_samples)
             self._roots.discard(child)
             if parent not in self._frames:
                 self._roots.add(parent)
-            return history.insert(transform.time_ns, parent, transform.pose.normalised())
+            kept = history.insert(transform.time_ns, parent, transform.pose.normalised())
+            if static:
+                self._recent.forget(message)
+            elif ahead := self._recent.note(message):
+                self._rejections.note(transform, authority, ahead.problem)
+                self.go_back(ahead.until_ns, message.child_frame_id)
+                return True
+            return kept
 
     # -- out ---------------------------------------------------------------------------------
 

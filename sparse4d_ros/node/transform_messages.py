@@ -6,7 +6,8 @@ both our own buffer and the one of tf2_ros get only what passes here.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
+from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isfinite, sqrt
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ _QUATERNION_TOLERANCE = 0.01
 _FARTHEST_M = 1e9
 # More transforms of a frame than come before the pictures tell that time has gone back.
 _RECENT = 300
+# A transform was ahead of time if everything of its frame that came in half a second after it (by their own stamps)
+# is older by more than two. A buffer, tf2's too, would refuse the right ones, or give out poses on the way to it.
+_AHEAD_NS, _BEHIND_FOR_NS = 2_000_000_000, 500_000_000
 
 
 class StampedTransform(NamedTuple):
@@ -67,6 +71,24 @@ class Rejections:
         self.last = f"the transform from '{transform.parent}' to '{transform.child}'{sender} is ignored: {problem}"
 
 
+class Ahead(NamedTuple):
+    """A frame's transforms were ahead of time, as those that came after them show."""
+
+    problem: str
+    #: The right ones have stamps up to this.
+    until_ns: int
+
+
+@dataclass
+class _Arrivals:
+    """Of one frame."""
+
+    newest_ns: int
+    #: Oldest stamp of those that came last and are all far behind the newest.
+    behind_ns: int | None = None
+    last: deque[tuple[int, Any]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+
 class Recent:
     """The last transforms of each moving frame, in the order in which they came.
 
@@ -74,22 +96,37 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        self._arrivals: defaultdict[str, deque[tuple[int, Any]]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._frames: dict[str, _Arrivals] = {}
 
-    def note(self, message: Any) -> None:
-        """Keep a TransformStamped from /tf."""
+    def note(self, message: Any) -> Ahead | None:
+        """Keep a TransformStamped from /tf; tells when earlier ones turn out to have been ahead of time."""
         stamp = message.header.stamp
-        self._arrivals[message.child_frame_id].append((stamp.sec * 1_000_000_000 + stamp.nanosec, message))
+        time_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        frame = self._frames.setdefault(message.child_frame_id, _Arrivals(time_ns))
+        frame.last.append((time_ns, message))
+        if time_ns >= frame.newest_ns - _AHEAD_NS:
+            frame.newest_ns, frame.behind_ns = max(time_ns, frame.newest_ns), None
+            return None
+        frame.behind_ns = time_ns if frame.behind_ns is None else min(time_ns, frame.behind_ns)
+        if time_ns - frame.behind_ns < _BEHIND_FOR_NS:
+            return None
+        return Ahead(f"its stamp was {(frame.newest_ns - time_ns) / 1e9:.1f} s ahead of what came after it",
+                     time_ns + _AHEAD_NS)
 
     def forget(self, message: Any) -> None:
         """Its frame does not move any more: a TransformStamped from /tf_static."""
-        self._arrivals.pop(message.child_frame_id, None)
+        self._frames.pop(message.child_frame_id, None)
 
-    def since(self, until_ns: int) -> list[Any]:
-        """What came after the last stamp beyond ``until_ns``, frame by frame; all else is forgotten."""
+    def since(self, until_ns: int, only: str = "") -> list[Any]:
+        """What came after the last stamp beyond ``until_ns``, frame by frame; all else is forgotten.
+
+        Where ``only`` names a frame, of the others everything that is kept here.
+        """
         found = []
-        for arrivals in self._arrivals.values():
-            kept = list(takewhile(lambda arrival: arrival[0] <= until_ns, reversed(arrivals)))
-            found += [message for _, message in reversed(kept)]
-        self._arrivals.clear()
+        for name, frame in self._frames.items():
+            arrivals = list(frame.last)
+            if only in ("", name):
+                arrivals = list(takewhile(lambda arrival: arrival[0] <= until_ns, reversed(arrivals)))[::-1]
+            found += [message for _, message in arrivals]
+        self._frames.clear()
         return found

@@ -30,6 +30,8 @@ class Worker(Generic[Item]):
         self._stopping = False
         self._replaced = 0
         self._finished = 0
+        self._ended = False
+        self._at_end: list[Callable[[], None]] = []
         # A daemon: a job that hangs in native code must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -74,7 +76,25 @@ class Worker(Generic[Item]):
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Call ``action`` when no job runs any more: at once, or, where one hangs, in its thread when it comes back.
+
+        For after :meth:`stop`.
+        """
+        with self._condition:
+            if not self._ended:
+                self._at_end.append(action)
+                return
+        action()
+
     def _run(self) -> None:
+        self._work()
+        with self._condition:
+            self._ended = True
+        for action in self._at_end:
+            action()
+
+    def _work(self) -> None:
         while True:
             with self._condition:
                 while not self._slot and not self._stopping:

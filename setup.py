@@ -27,7 +27,7 @@ EXTRAS["all"] = requirements("bags", "evaluate", "simulate", "train", "export", 
 
 setup(
     name="sparse4d_ros",
-    version="0.1.0",
+    version="0.2.0",
     description="Sparse4D v3 for ROS 2: the images of several cameras in, tracked 3-D objects out",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -11,4 +11,4 @@ from pkgutil import extend_path
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __path__ = extend_path(__path__, __name__)
-__version__ = "0.1.0"
+__version__ = "0.2.0"

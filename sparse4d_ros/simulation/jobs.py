@@ -40,8 +40,6 @@ def render_drives(args: argparse.Namespace, recording: Recording | None) -> None
     todo = [seed for seed in args.seeds if not _folder(args, seed).exists()]
     if len(todo) < len(args.seeds):
         print(f"{len(args.seeds) - len(todo)} of {len(args.seeds)} drives exist already")
-    with blaming(args.output):
-        args.output.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(todo) * frame_count(args.duration, args.rate), unit="frame", smoothing=0.05) as progress:
         if args.jobs > 1:
             _side_by_side(args, recording, todo, progress)
@@ -58,6 +56,8 @@ class _Studio:
     def __init__(self, args: argparse.Namespace, recording: Recording | None) -> None:
         self._args, self._recording = args, recording
         self._catalogue = with_models(bodies(), dict(args.mesh)) if args.mesh else bodies()
+        with blaming(args.output):
+            args.output.mkdir(parents=True, exist_ok=True)
         self._renderer = Renderer(args.size, catalogue=self._catalogue)
 
     def close(self) -> None:

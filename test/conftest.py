@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import re
+import signal
 
 import pytest
 
@@ -21,6 +22,8 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 for _variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):  # Fast DDS 2 and 3
     os.environ.setdefault(_variable, str(share_path("config", "fastdds_profile.xml")))
+# A shell that starts the tests in the background has Ctrl-C ignored, and so would every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _missing_ros() -> str | None:

@@ -81,6 +81,13 @@ def test_resumed_weights_equal_those_of_an_unbroken_run(folder, tmp_path):
     assert same(whole.average.state_dict(), second.average.state_dict())
 
 
+def test_a_checkpoint_of_the_first_version_is_refused(folder):
+    state = trainer_of(folder).state_dict()
+    state["processes"][0]["streams"] = state["processes"][0].pop("feed")
+    with pytest.raises(UserError, match="of version 0.1"):
+        trainer_of(folder).load_state_dict(state)
+
+
 def test_resume_with_a_configuration_begins_a_run_or_goes_on_with_it(folder, config_file, tmp_path, capsys):
     words = ["train", "--config", str(config_file), "--drives", str(folder), "--device", "cpu", "--resume", "--output",
              str(tmp_path / "run")]

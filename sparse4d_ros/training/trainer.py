@@ -156,10 +156,17 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state of :meth:`state_dict`; configuration and number of processes must be the same."""
+        """Take up a state of :meth:`state_dict`; configuration and number of processes must be the same.
+
+        Raises ``UserError`` for another number of processes, or a checkpoint of version 0.1.
+        """
         if len(state["processes"]) != self.group.size:
             raise UserError(f"the checkpoint is of a run with {len(state['processes'])} processes, "
                             f"this one has {self.group.size}")
+        own = state["processes"][self.group.rank]
+        if "feed" not in own:
+            raise UserError("the checkpoint is of version 0.1, which kept other things: begin a run anew, or "
+                            "from its weights (`sparse4d pack`, then --begin-from)")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -167,7 +174,6 @@ class Trainer:
             for name in ("exp_avg", "exp_avg_sq"):
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self.step, self.elapsed_s, self.skipped = state["step"], state["elapsed_s"], state["skipped"]
-        own = state["processes"][self.group.rank]
         self.memories = [memory.to(self.device) for memory in own["memories"]]
         self.feed.load_state_dict(own["feed"])
         self.random.bit_generator.state = own["random"]

@@ -12,6 +12,7 @@ from itertools import takewhile
 from math import isfinite, sqrt
 from typing import Any, NamedTuple
 
+from sparse4d_ros.data.ros_messages import stamp_ns
 from sparse4d_ros.node.quaternions import Rigid
 
 # Longest deviation of a quaternion from unit length: rounding in float32 passes, a broken filter does not.
@@ -51,10 +52,10 @@ class StampedTransform(NamedTuple):
 
 def read_transform(message: Any) -> StampedTransform:
     """The content of a TransformStamped or anything alike; leading slashes of old publishers are dropped."""
-    stamp, shift, turn = message.header.stamp, message.transform.translation, message.transform.rotation
+    shift, turn = message.transform.translation, message.transform.rotation
     pose = Rigid(*map(float, (shift.x, shift.y, shift.z, turn.x, turn.y, turn.z, turn.w)))
     return StampedTransform(message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/"),
-                            stamp.sec * 1_000_000_000 + stamp.nanosec, pose)
+                            stamp_ns(message.header.stamp), pose)
 
 
 class Rejections:
@@ -100,8 +101,7 @@ class Recent:
 
     def note(self, message: Any) -> Ahead | None:
         """Keep a TransformStamped from /tf; tells when earlier ones turn out to have been ahead of time."""
-        stamp = message.header.stamp
-        time_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        time_ns = stamp_ns(message.header.stamp)
         frame = self._frames.setdefault(message.child_frame_id, _Arrivals(time_ns))
         frame.last.append((time_ns, message))
         if time_ns >= frame.newest_ns - _AHEAD_NS:

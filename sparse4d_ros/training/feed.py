@@ -1,13 +1,12 @@
 """Batches for the trainer, made by itself or ahead of it by other processes.
 
-A GPU takes batches faster than one process reads, warps and stacks pictures. Each worker therefore plays streams of
+A GPU is to take batches faster than one process reads, warps and stacks pictures. So each worker plays streams of
 its own, and the trainer takes a batch from each in turn: a batch says whose it is, as the memory that goes with it
 is that of the batch before it of the same worker.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -67,11 +66,11 @@ class Feed:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the coming batches; what workers made ahead is made again."""
-        return {"next": self._next, "streams": copy.deepcopy(self._states)}
+        return {"next": self._next, "streams": list(self._states)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
-        self._next, self._states = state["next"], copy.deepcopy(state["streams"])
+        self._next, self._states = state["next"], list(state["streams"])
         for streams, own in zip(self._streams, self._states, strict=True):
             streams.load_state_dict(own)
         self._batches = None
